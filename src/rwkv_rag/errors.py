@@ -1,0 +1,80 @@
+"""Every exception this project raises on purpose, in one tree. Knows no other module.
+
+    RagError
+    ├── InputError            what the user gave cannot be used
+    │   ├── NotFound          the named thing does not exist
+    │   ├── AlreadyExists     the named thing exists already
+    │   ├── UnreadableDocument    a file that holds no text we can read
+    │   └── UnsupportedModel  a file that is not a model we can run
+    ├── ModelMismatch         a knowledge base, state or adapter belongs to another model
+    ├── CorruptData           stored data is damaged
+    ├── MissingExtra          an optional part is not installed
+    └── Busy                  another process holds what is needed
+
+`code` is stable: it crosses process borders and names the class on the other side. The message is one
+line: what happened, the value, and what to do about it.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class RagError(Exception):
+    """Base of all errors meant for the user; shown as one line, never as a traceback."""
+
+    code: ClassVar[str] = "error"
+
+
+class InputError(RagError):
+    """What the user gave cannot be used."""
+
+    code = "input"
+
+
+class NotFound(InputError):
+    """The named thing does not exist."""
+
+    code = "not_found"
+
+
+class AlreadyExists(InputError):
+    """The named thing exists already."""
+
+    code = "already_exists"
+
+
+class UnreadableDocument(InputError):
+    """The file holds no text we can read: empty, binary, damaged, encrypted or scanned."""
+
+    code = "unreadable_document"
+
+
+class UnsupportedModel(InputError):
+    """The file is not a model this version can run; the message names what was found."""
+
+    code = "unsupported_model"
+
+
+class ModelMismatch(RagError):
+    """A knowledge base, state or adapter belongs to another model than the one in use."""
+
+    code = "model_mismatch"
+
+
+class CorruptData(RagError):
+    """Stored data is damaged; the message says which file and how to mend it."""
+
+    code = "corrupt_data"
+
+
+class MissingExtra(RagError):
+    """An optional part is not installed; the message holds the command that installs it."""
+
+    code = "missing_extra"
+
+
+class Busy(RagError):
+    """Another process holds what is needed; waiting and trying again may help."""
+
+    code = "busy"

@@ -1,0 +1,196 @@
+"""The values that travel between rooms: documents, chunks, hits, answers. Knows no behaviour.
+
+All character offsets count Unicode code points in `Document.text` (Python string indices), half-open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Language = Literal["zh", "en"]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a paged document: its number as printed in viewers (from 1) and its characters."""
+
+    number: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A source as plain text. `name` is unique in a knowledge base; `sha256` is of the source's bytes."""
+
+    name: str
+    text: str
+    sha256: str
+    media_type: str = "text/plain"
+    pages: tuple[Page, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A stretch of a document: `text == document.text[start:end]`, always.
+
+    `heading` is the path of headings above it ("三、质保 > 换货"), `page` the page on which it starts.
+    """
+
+    id: str
+    document: str
+    index: int
+    start: int
+    end: int
+    text: str
+    page: int | None = None
+    heading: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A chunk that search found.
+
+    `score` orders the hits of one search and is comparable only within it. `relevance` in 0..1 is
+    comparable between searches: it is what the refusal threshold is measured on.
+    """
+
+    chunk: Chunk
+    score: float
+    relevance: float = 0.0
+    pages: tuple[Page, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KnowledgeBase:
+    """A named collection of documents, bound to one embedding model and one way of splitting."""
+
+    name: str
+    chunk_size: int
+    chunk_overlap: int
+    embedding_model: str
+    documents: int = 0
+    chunks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentInfo:
+    """What a knowledge base knows of a document without its text."""
+
+    name: str
+    sha256: str
+    media_type: str
+    characters: int
+    chunks: int
+    pages: int
+
+
+@dataclass(frozen=True, slots=True)
+class IndexEvent:
+    """Progress of indexing. `done` and `total` count documents; chunks are this document's.
+
+    `stage` is what just happened to `document`; `reason` is set when it was skipped.
+    """
+
+    stage: Literal["reading", "embedding", "indexed", "unchanged", "replaced", "skipped"]
+    document: str
+    done: int
+    total: int
+    chunks_done: int = 0
+    chunks_total: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingModel:
+    """What binds stored vectors to the model that made them, and how far search may trust them.
+
+    `fusion_weight` is the weight of the dense ranking beside the lexical one (weight 1), as measured
+    on the model's own validation data. `similarity_floor` is the cosine under which a hit found only
+    by the dense path counts as not relevant.
+    """
+
+    id: str
+    dimension: int
+    query_prefix: str = ""
+    document_prefix: str = ""
+    fusion_weight: float = 1.0
+    similarity_floor: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is drawn. `temperature` 0 is greedy; penalties are RWKV's (presence, count, decay)."""
+
+    temperature: float = 1.0
+    top_p: float = 0.3
+    top_k: int = 0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    penalty_decay: float = 0.996
+    seed: int | None = None
+
+
+GREEDY = Sampling(temperature=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSpan:
+    """Characters `start:end` of source number `source` (from 0) of those given to a request."""
+
+    source: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A piece of generated text. The last one carries `finish`, and in grounded decoding the `span`
+    of the whole answer in the sources (None with finish "refusal")."""
+
+    text: str
+    finish: Literal["", "stop", "length", "refusal"] = ""
+    span: SourceSpan | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The reader's best answer in one passage. `margin` > 0 means: better than "not answered here"."""
+
+    span: SourceSpan
+    margin: float
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One question of the conversation so far and its answer."""
+
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """Proof of (a part of) an answer: `quote == document.text[start:end]`, checked before it is shown."""
+
+    document: str
+    page: int | None
+    start: int
+    end: int
+    quote: str
+    chunk: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A finished answer. `note` says in the user's language how it was made where that matters."""
+
+    text: str
+    refused: bool
+    citations: tuple[Citation, ...] = ()
+    hits: tuple[Hit, ...] = ()
+    timings: Mapping[str, float] = field(default_factory=dict)
+    query: str = ""
+    note: str = ""
