@@ -1,0 +1,38 @@
+# Every target sets up .venv first when there is none; a second call starts at once.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: setup demo test check bench clean
+.DELETE_ON_ERROR:
+
+setup: $(VENV)/.setup
+
+demo: setup
+	$(BIN)/rwkv-rag demo
+
+test: check
+	$(BIN)/pytest
+
+check: $(VENV)/.setup-dev
+	$(BIN)/ruff check .
+	$(BIN)/mypy --strict
+	$(BIN)/lint-imports
+
+bench: setup
+	$(BIN)/rwkv-rag bench
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# constraints.txt holds `torch==2.13.0`: pip takes a CPU build of it where the index offers one.
+$(VENV)/.setup: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ui]'
+	touch $@
+
+$(VENV)/.setup-dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ui,dev]'
+	touch $@ $(VENV)/.setup
