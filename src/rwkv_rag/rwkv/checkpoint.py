@@ -1,0 +1,208 @@
+"""Model files: reads .safetensors and .pth into checked tensors, writes .safetensors.
+
+The content decides what a file is, never its name. Knows the layout, not the mathematics. Pickles
+are only opened with `weights_only=True`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from rwkv_rag.errors import InputError, NotFound, UnsupportedModel
+from rwkv_rag.rwkv import layout
+from rwkv_rag.rwkv.layout import Shape
+from rwkv_rag.rwkv.quant import dequantize_rows
+
+_SCALE = ".scale"
+_WANTED = "give an RWKV-7 (x070) model as .pth or .safetensors"
+# What torch and pickle raise for files that are cut short, damaged or hold more than tensors.
+_UNREADABLE = (
+    RuntimeError, pickle.UnpicklingError, EOFError, OSError, KeyError, ValueError, TypeError,
+    AttributeError, IndexError,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model's tensors in the official key layout, checked, and what else its file held.
+
+    `stored` names the type of the big matrices in the file; int8 matrices are given dequantised.
+    `extras` holds tensors beyond the model: `heads.*` of roles and `blocks.*.att.time_state`.
+    """
+
+    version: str
+    shape: Shape
+    tensors: Mapping[str, torch.Tensor]
+    stored: str = "fp32"
+    extras: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    path: Path | None = None
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the file, in hex: what tuned states and adapters name their base by."""
+        if self.path is None:
+            raise InputError("a checkpoint made in memory has no file hash; save it first")
+        digest = hashlib.sha256()
+        with self.path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        return digest.hexdigest()
+
+
+def load_checkpoint(path: Path | str) -> Checkpoint:
+    """Read and check a model file. NotFound, or UnsupportedModel saying what was found instead."""
+    path = Path(path)
+    try:
+        tensors, metadata = read_tensors(path)
+        return from_tensors(tensors, metadata, path=path)
+    except UnsupportedModel as error:
+        raise UnsupportedModel(f"{path.name}: {error}") from error
+
+
+def from_tensors(
+    tensors: Mapping[str, torch.Tensor],
+    metadata: Mapping[str, str] | None = None,
+    *,
+    path: Path | None = None,
+) -> Checkpoint:
+    """Check tensors that are in memory; what `load_checkpoint` does after reading."""
+    metadata = dict(metadata or {})
+    version = layout.version_of(tensors)
+    stored = _stored(tensors)
+    tensors = _dequantized(tensors)
+    if "head.weight" not in tensors:
+        tensors["head.weight"] = _tied_head(tensors, metadata)
+    shape = layout.shape_of(tensors)
+    layout.check(tensors, shape)
+    wanted = layout.expected(shape)
+    return Checkpoint(
+        version=version,
+        shape=shape,
+        tensors={name: tensors[name] for name in wanted},
+        stored=stored,
+        extras={name: tensor for name, tensor in tensors.items() if name not in wanted},
+        metadata=metadata,
+        path=path,
+    )
+
+
+def save_checkpoint(
+    path: Path | str,
+    tensors: Mapping[str, torch.Tensor],
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write tensors as .safetensors, whole or not at all. An int8 matrix needs its `NAME.scale`."""
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise InputError(f"models are saved as .safetensors, not {path.suffix!r}: {path.name}")
+    _scales_match(tensors)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+        save_file(contiguous, partial, metadata=dict(metadata or {}))
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """All tensors and the metadata of a .safetensors or PyTorch file, on the CPU, unchecked."""
+    if not path.exists():
+        raise NotFound(f"no such model file: {path}")
+    if not path.is_file():
+        raise UnsupportedModel(f"not a file but a directory; {_WANTED}")
+    with path.open("rb") as file:
+        start = file.read(9)
+    if start[:2] == b"PK" or start[:1] == b"\x80":
+        return _read_torch(path, mapped=start[:2] == b"PK"), {}
+    if len(start) == 9 and start[8:] == b"{":
+        return _read_safetensors(path)
+    raise UnsupportedModel(f"{_kind(start)}, not a model; {_WANTED}")
+
+
+def _kind(start: bytes) -> str:
+    if not start:
+        return "an empty file"
+    if start[:4] == b"GGUF":
+        return "a GGUF file of llama.cpp"
+    if start[:4] == b"fmgg":
+        return "a file of rwkv.cpp"
+    return f"a file that begins with {start[:8]!r}"
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return tensors, dict(file.metadata() or {})
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UnsupportedModel(f"damaged or cut short ({error}); download it again") from error
+
+
+def _read_torch(path: Path, *, mapped: bool) -> dict[str, torch.Tensor]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped or None)
+    except _UNREADABLE as error:
+        reason = str(error).split("\n")[0][:120]
+        raise UnsupportedModel(
+            f"no readable PyTorch file: damaged, cut short or not only tensors ({reason}); {_WANTED}"
+        ) from error
+    if not isinstance(content, dict):
+        raise UnsupportedModel(f"holds a {type(content).__name__} instead of tensors; {_WANTED}")
+    for name, value in content.items():
+        if not isinstance(name, str) or not isinstance(value, torch.Tensor):
+            raise UnsupportedModel(
+                f"entry {name!r} is a {type(value).__name__}, not a tensor; {_WANTED}"
+            )
+    return content
+
+
+def _stored(tensors: Mapping[str, torch.Tensor]) -> str:
+    titles = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
+    matrix = tensors.get("blocks.0.ffn.key.weight")
+    if matrix is None:
+        return "fp32"
+    return "int8" if matrix.dtype == torch.int8 else titles.get(matrix.dtype, str(matrix.dtype))
+
+
+def _dequantized(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    _scales_match(tensors)
+    plain = {}
+    for name, tensor in tensors.items():
+        if tensor.dtype == torch.int8:
+            plain[name] = dequantize_rows(tensor, tensors[name + _SCALE])
+        elif not (name.endswith(_SCALE) and name.removesuffix(_SCALE) in tensors):
+            plain[name] = tensor
+    return plain
+
+
+def _scales_match(tensors: Mapping[str, torch.Tensor]) -> None:
+    for name, tensor in tensors.items():
+        if tensor.dtype != torch.int8:
+            continue
+        scale = tensors.get(name + _SCALE)
+        if scale is None or tensor.dim() != 2 or scale.shape != tensor.shape[:1]:
+            raise UnsupportedModel(
+                f"int8 tensor {name} needs {name}{_SCALE} with one number for each of its rows"
+            )
+
+
+def _tied_head(
+    tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]
+) -> torch.Tensor:
+    if metadata.get("tied_head") != "true" or "emb.weight" not in tensors:
+        raise UnsupportedModel(
+            "tensor head.weight is missing: the file is incomplete or no language model"
+        )
+    return tensors["emb.weight"]

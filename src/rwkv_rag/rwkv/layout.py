@@ -1,0 +1,166 @@
+"""What an RWKV checkpoint is called and shaped: tells versions apart and lists x070's tensors.
+
+Works on names and shapes alone; knows neither files nor mathematics.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from rwkv_rag.errors import UnsupportedModel
+
+HEAD_SIZE = 64
+
+_LAYER = re.compile(r"blocks\.(\d+)\.")
+_TIME_STATE = re.compile(r"blocks\.\d+\.att\.time_state$")
+# Some published files carry value-residual weights in layer 0, where nothing reads them.
+_UNREAD = re.compile(r"blocks\.0\.att\.v[012]$")
+
+# The first marker found among the names decides; the order goes from special to general.
+_MARKERS = (
+    (".qkv.", "rwkv-7b", "RWKV-7b (deep-embedding attention)"),
+    (".ffn.s_emb", "rwkv-7a", "RWKV-7a (deep embeddings)"),
+    (".att.r_k", "x070", "RWKV-7"),
+    (".att.time_maa_", "x060", "RWKV-6"),
+    (".att.ln_x.", "x050", "RWKV-5"),
+    (".att.time_first", "x040", "RWKV-4"),
+)
+_FOREIGN = (
+    (re.compile(r"(rwkv|reranker)\."), "EmbeddingRWKV weights; support for them comes later"),
+    (re.compile(r"blocks\.\d+\.att\.time_state$"), "a tuned state, not a model; give its base model"),
+    (re.compile(r".*(lora_|disha)"), "an adapter, not a model; give the merged model"),
+    (
+        re.compile(r"model\.(layers|embeddings)\."),
+        "a model in Hugging Face layout; give an RWKV-7 file in the official layout (.pth)",
+    ),
+)
+_WANTED = "give an RWKV-7 (x070) model as .pth or .safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The sizes of an x070 model, as read from its tensors."""
+
+    layers: int
+    width: int
+    heads: int
+    vocab: int
+    ffn: int
+    rank_w: int
+    rank_a: int
+    rank_v: int
+    rank_g: int
+
+
+def version_of(names: Iterable[str]) -> str:
+    """The version that the tensor names speak of; "x070" or UnsupportedModel saying what was found."""
+    names = list(names)
+    for part, version, title in _MARKERS:
+        if any(part in name and _LAYER.match(name) for name in names):
+            _refuse_others(version, title)
+            return version
+    for pattern, found in _FOREIGN:
+        if any(pattern.match(name) for name in names):
+            raise UnsupportedModel(f"this file holds {found}")
+    sample = ", ".join(sorted(names)[:3]) or "nothing"
+    raise UnsupportedModel(f"no RWKV model: {len(names)} tensors ({sample}, …); {_WANTED}")
+
+
+def _refuse_others(version: str, title: str) -> None:
+    if version == "x060":
+        raise UnsupportedModel(f"this is an {title} (x060) model; support for it comes later")
+    if version != "x070":
+        raise UnsupportedModel(f"this is an {title} model, which cannot be run; {_WANTED}")
+
+
+def shape_of(tensors: Mapping[str, torch.Tensor]) -> Shape:
+    """Read the sizes from the tensors. UnsupportedModel where one that tells them is missing."""
+    layers = 1 + max(int(match[1]) for name in tensors if (match := _LAYER.match(name)))
+    vocab, width = _sizes(tensors, "emb.weight")
+    heads, head_size = _sizes(tensors, "blocks.0.att.r_k")
+    if head_size != HEAD_SIZE:
+        raise UnsupportedModel(f"heads of {head_size} channels; only heads of {HEAD_SIZE} are known")
+    return Shape(
+        layers=layers,
+        width=width,
+        heads=heads,
+        vocab=vocab,
+        ffn=_sizes(tensors, "blocks.0.ffn.key.weight")[0],
+        rank_w=_sizes(tensors, "blocks.0.att.w1")[1],
+        rank_a=_sizes(tensors, "blocks.0.att.a1")[1],
+        rank_v=_sizes(tensors, "blocks.1.att.v1")[1] if layers > 1 else 0,
+        rank_g=_sizes(tensors, "blocks.0.att.g1")[1],
+    )
+
+
+def _sizes(tensors: Mapping[str, torch.Tensor], name: str) -> tuple[int, int]:
+    if name not in tensors:
+        raise UnsupportedModel(f"tensor {name} is missing: the file is incomplete; download it again")
+    sizes = tensors[name].shape
+    if len(sizes) != 2:
+        raise UnsupportedModel(f"tensor {name} has shape {tuple(sizes)}, expected a matrix")
+    return int(sizes[0]), int(sizes[1])
+
+
+def expected(shape: Shape) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every tensor of a model; vectors as (n,), however many ones a file adds."""
+    vocab, width = shape.vocab, shape.width
+    names: dict[str, tuple[int, ...]] = {"emb.weight": (vocab, width), "head.weight": (vocab, width)}
+    names |= _norm("blocks.0.ln0", width) | _norm("ln_out", width)
+    for layer in range(shape.layers):
+        block = block_tensors(shape, first=layer == 0)
+        names |= {f"blocks.{layer}.{name}": sizes for name, sizes in block.items()}
+    return names
+
+
+def block_tensors(shape: Shape, *, first: bool) -> dict[str, tuple[int, ...]]:
+    """Name and shape of one block's tensors, without prefix and ln0; the first block lacks v0..v2."""
+    width, ffn = shape.width, shape.ffn
+    names = _norm("ln1", width) | _norm("ln2", width) | _norm("att.ln_x", width)
+    names |= {f"att.x_{name}": (width,) for name in "rwkvag"}
+    names |= {f"att.{name}": (width,) for name in ("w0", "a0", "k_k", "k_a")}
+    ranks = {"w": shape.rank_w, "a": shape.rank_a, "g": shape.rank_g}
+    if not first:
+        names["att.v0"] = (width,)
+        ranks["v"] = shape.rank_v
+    for name, rank in ranks.items():
+        names |= {f"att.{name}1": (width, rank), f"att.{name}2": (rank, width)}
+    names["att.r_k"] = (shape.heads, HEAD_SIZE)
+    for name in ("receptance", "key", "value", "output"):
+        names[f"att.{name}.weight"] = (width, width)
+    names |= {"ffn.x_k": (width,), "ffn.key.weight": (ffn, width), "ffn.value.weight": (width, ffn)}
+    return names
+
+
+def _norm(name: str, width: int) -> dict[str, tuple[int, ...]]:
+    return {f"{name}.weight": (width,), f"{name}.bias": (width,)}
+
+
+def check(tensors: Mapping[str, torch.Tensor], shape: Shape) -> None:
+    """Refuse a model with a tensor missing, of another shape, or that nothing here would read."""
+    wanted = expected(shape)
+    for name, sizes in wanted.items():
+        if name not in tensors:
+            raise UnsupportedModel(
+                f"tensor {name} is missing: the file is incomplete; download it again"
+            )
+        found = tuple(tensors[name].shape)
+        if found != sizes and not (len(sizes) == 1 and tensors[name].numel() == sizes[0]):
+            raise UnsupportedModel(f"tensor {name} has shape {found}, expected {sizes}")
+        if not tensors[name].is_floating_point():
+            raise UnsupportedModel(f"tensor {name} holds {tensors[name].dtype}, expected floats")
+    strangers = [name for name in tensors if name not in wanted and not is_extra(name)]
+    if strangers:
+        raise UnsupportedModel(
+            f"{len(strangers)} unknown tensors ({', '.join(strangers[:3])}, …): "
+            "this is not a plain RWKV-7 model"
+        )
+
+
+def is_extra(name: str) -> bool:
+    """Whether a name outside the model proper is one that roles and tuning may add."""
+    return bool(name.startswith("heads.") or _TIME_STATE.match(name) or _UNREAD.match(name))
