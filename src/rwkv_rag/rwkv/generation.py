@@ -35,13 +35,19 @@ class State(Protocol):
 
 
 S = TypeVar("S", bound=State)
+S_co = TypeVar("S_co", bound=State, covariant=True)
 
 
-class Output(Protocol[S]):
-    """What reading returns: logits after the last token, (batch, vocabulary), and the state."""
+class Output(Protocol[S_co]):
+    """What reading returns."""
 
-    logits: torch.Tensor
-    state: S
+    @property
+    def logits(self) -> torch.Tensor:
+        """Logits after the last token, (batch, vocabulary)."""
+
+    @property
+    def state(self) -> S_co:
+        """The state after the last token."""
 
 
 class LanguageModel(Protocol[S]):

@@ -40,7 +40,7 @@ _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u2e80-\ua4cf\uac00-\ud7ff\uf900-\ufaff"
     "\uff66-\uffdf\U00020000-\U0003ffff"
 )
-_LETTER = rf"(?:(?![{_UNSPACED}])\w)"
+_LETTER = rf"(?:(?![{_UNSPACED}])[\w\u0300-\u036f])"
 _WORD = re.compile(rf"{_LETTER}(?:{_LETTER}|(?<=\d)[.,:](?=\d)|['’](?={_LETTER}))*")
 # Marks, joiners, variation selectors and skin tones belong to the character before them.
 _GLUED = re.compile(
