@@ -1,0 +1,64 @@
+"""`rwkv-rag ask` and `rwkv-rag search`. Knows not how passages are found or answers are made."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Annotated
+
+import typer
+
+from rwkv_rag.cli import records
+from rwkv_rag.cli.answers import finished, show_hit, show_proof, stream
+from rwkv_rag.cli.options import DEFAULT_KB, DEFAULT_TOP_K, Home, Json, Kb, Model, TopK, session
+
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict/--free", help="Quote the sources word for word, or let the model write."
+    ),
+]
+
+
+def ask(
+    ctx: typer.Context,
+    question: Annotated[str, typer.Argument(help="The question, in Chinese or English.")],
+    kb: Kb = DEFAULT_KB,
+    strict: Strict = True,
+    top_k: TopK = DEFAULT_TOP_K,
+    model: Model = None,
+    json: Json = False,
+    home: Home = None,
+) -> None:
+    """Ask a question; the answer comes with the places in your documents that prove it."""
+    here = session(ctx, home, model)
+    from rwkv_rag import app
+
+    with closing(app.open_library(here.settings)) as library:
+        pipeline = app.open_pipeline(here.settings, library)
+        events = pipeline.answer(question, kb=kb, mode="strict" if strict else "free", top_k=top_k)
+        if json:
+            *_, answer = events
+            return here.screen.json(records.answer_record(finished(answer)))
+        show_proof(here.screen, stream(here.screen, events))
+
+
+def search(
+    ctx: typer.Context,
+    query: Annotated[str, typer.Argument(help="What to look for.")],
+    kb: Kb = DEFAULT_KB,
+    top_k: TopK = DEFAULT_TOP_K,
+    json: Json = False,
+    home: Home = None,
+) -> None:
+    """Search a knowledge base; prints the best passages."""
+    here = session(ctx, home)
+    from rwkv_rag import app
+
+    with closing(app.open_library(here.settings)) as library:
+        hits = library.search(kb, query, top_k=top_k)
+    if json:
+        return here.screen.json([records.hit_record(hit) for hit in hits])
+    if not hits:
+        here.screen.note("nothing found")
+    for number, hit in enumerate(hits, start=1):
+        show_hit(here.screen, number, hit)

@@ -1,0 +1,120 @@
+"""`rwkv-rag kb`: list, show, create and delete knowledge bases."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from rwkv_rag.cli import records
+from rwkv_rag.cli.options import Home, Json, session
+from rwkv_rag.cli.screen import Screen
+from rwkv_rag.types import DocumentInfo, KnowledgeBase
+
+Name = Annotated[str, typer.Argument(help="Name of the knowledge base.")]
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command("list")
+def list_bases(ctx: typer.Context, json: Json = False, home: Home = None) -> None:
+    """List the knowledge bases."""
+    here = session(ctx, home)
+    from rwkv_rag import app as root
+
+    with closing(root.open_library(here.settings)) as library:
+        bases = library.bases()
+    if json:
+        return here.screen.json([records.base_record(base) for base in bases])
+    if not bases:
+        return here.screen.note(
+            "no knowledge base yet; make one with `rwkv-rag index PATH --kb NAME`"
+        )
+    here.screen.out.print(_bases_table(here.screen, bases))
+
+
+@app.command("show")
+def show(ctx: typer.Context, name: Name, json: Json = False, home: Home = None) -> None:
+    """Show a knowledge base and its documents."""
+    here = session(ctx, home)
+    from rwkv_rag import app as root
+
+    with closing(root.open_library(here.settings)) as library:
+        base, documents = library.base(name), library.documents(name)
+    if json:
+        rows = [records.document_record(info) for info in documents]
+        return here.screen.json({**records.base_record(base), "documents": rows})
+    here.screen.out.print(_bases_table(here.screen, [base]))
+    here.screen.out.print(_documents_table(here.screen, documents))
+
+
+@app.command("create")
+def create(
+    ctx: typer.Context,
+    name: Name,
+    chunk_size: Annotated[int, typer.Option(help="Characters per passage.")] = 400,
+    chunk_overlap: Annotated[
+        int, typer.Option(help="Characters two neighbouring passages share.")
+    ] = 60,
+    json: Json = False,
+    home: Home = None,
+) -> None:
+    """Create an empty knowledge base."""
+    here = session(ctx, home)
+    from rwkv_rag import app as root
+
+    with closing(root.open_library(here.settings)) as library:
+        base = library.create(name, chunk_size=chunk_size, chunk_overlap=chunk_overlap)
+    if json:
+        return here.screen.json(records.base_record(base))
+    here.screen.say("created {name}", name=base.name)
+
+
+@app.command("delete")
+def delete(
+    ctx: typer.Context,
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json: Json = False,
+    home: Home = None,
+) -> None:
+    """Delete a knowledge base and everything in it."""
+    here = session(ctx, home)
+    from rwkv_rag import app as root
+
+    with closing(root.open_library(here.settings)) as library:
+        documents = library.base(name).documents
+        if not yes and not _confirmed(here.screen, name, documents):
+            here.screen.note("nothing deleted")
+            raise typer.Exit(1)
+        library.delete(name)
+    if json:
+        return here.screen.json({"deleted": name})
+    here.screen.say("deleted {name}", name=name)
+
+
+def _confirmed(screen: Screen, name: str, documents: int) -> bool:
+    question = "delete {name} with its {documents} documents?"
+    return typer.confirm(screen.text(question, name=name, documents=documents), err=True)
+
+
+def _bases_table(screen: Screen, bases: list[KnowledgeBase]) -> Table:
+    table = Table(box=None, header_style="dim")
+    for title in ("name", "documents", "passages", "size/overlap", "embedding model"):
+        table.add_column(screen.text(title), no_wrap=True)
+    for base in bases:
+        sizes = f"{base.chunk_size}/{base.chunk_overlap}"
+        table.add_row(base.name, str(base.documents), str(base.chunks), sizes, base.embedding_model)
+    return table
+
+
+def _documents_table(screen: Screen, documents: list[DocumentInfo]) -> Table:
+    table = Table(box=None, header_style="dim")
+    for title in ("document", "kind", "characters", "pages", "passages"):
+        table.add_column(screen.text(title), overflow="fold")
+    for info in documents:
+        pages = str(info.pages or "")
+        table.add_row(info.name, info.media_type, str(info.characters), pages, str(info.chunks))
+    return table

@@ -1,0 +1,115 @@
+"""`rwkv-rag index`: read files and directories into a knowledge base. Knows no file format."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rwkv_rag.cli.answers import printable
+from rwkv_rag.cli.options import DEFAULT_KB, Home, Kb, session
+from rwkv_rag.cli.screen import Screen
+from rwkv_rag.errors import InputError, NotFound
+from rwkv_rag.interfaces import Knowledge
+from rwkv_rag.messages import explain_reason
+from rwkv_rag.types import IndexEvent, KnowledgeBase
+
+Outcome = Counter[str]
+FINAL = ("indexed", "unchanged", "replaced", "skipped")
+
+
+def index(
+    ctx: typer.Context,
+    paths: Annotated[list[Path], typer.Argument(help="Files and directories to read.")],
+    kb: Kb = DEFAULT_KB,
+    chunk_size: Annotated[
+        int | None, typer.Option(help="Characters per passage (a new base: 400).")
+    ] = None,
+    chunk_overlap: Annotated[
+        int | None,
+        typer.Option(help="Characters two neighbouring passages share (a new base: 60)."),
+    ] = None,
+    home: Home = None,
+) -> None:
+    """Read files and directories into a knowledge base."""
+    here = session(ctx, home)
+    for path in paths:
+        if not path.exists():
+            raise NotFound(f"{path} does not exist; check the path")
+    from rwkv_rag import app
+
+    with closing(app.open_library(here.settings)) as library:
+        created = _ensure_base(library, kb, chunk_size, chunk_overlap)
+        outcome = follow(here.screen, library.index(kb, paths))
+        if sum(outcome.values()) - outcome["skipped"]:
+            return _summary(here.screen, library.base(kb), outcome)
+        if created and not library.base(kb).documents:
+            library.delete(kb)  # nobody asked for it by itself, and there is nothing to put into it
+    if not outcome:
+        raise InputError("found nothing to index; readable are .txt, .md and .pdf files")
+    raise typer.Exit(2)
+
+
+def follow(screen: Screen, events: Iterator[IndexEvent]) -> Outcome:
+    """Run an indexing to its end with a progress bar; says which documents were skipped and why."""
+    outcome: Outcome = Counter()
+    with screen.progress("indexing") as bar:
+        for event in events:
+            share = event.chunks_done / event.chunks_total if event.chunks_total else 0.0
+            bar.show(
+                event.done + (share if event.stage == "embedding" else 0.0),
+                event.total,
+                event.document,
+            )
+            if event.stage in FINAL:
+                outcome[event.stage] += 1
+            if event.stage in FINAL and event.reason:
+                _remark(screen, event)
+    return outcome
+
+
+def _ensure_base(
+    library: Knowledge, name: str, chunk_size: int | None, chunk_overlap: int | None
+) -> bool:
+    """Create the base where there is none (True); refuse other sizes than it was made with."""
+    try:
+        base = library.base(name)
+    except NotFound:
+        sizes = {"chunk_size": chunk_size, "chunk_overlap": chunk_overlap}
+        library.create(name, **{key: size for key, size in sizes.items() if size is not None})
+        return True
+    wanted = (
+        chunk_size or base.chunk_size,
+        base.chunk_overlap if chunk_overlap is None else chunk_overlap,
+    )
+    if wanted != (base.chunk_size, base.chunk_overlap):
+        raise InputError(
+            f"the knowledge base {name!r} was made with chunk size {base.chunk_size} and overlap "
+            f"{base.chunk_overlap}; leave these options out or use another base"
+        )
+    return False
+
+
+def _remark(screen: Screen, event: IndexEvent) -> None:
+    """Why a document was skipped, or what of it could not be read."""
+    message = "skipped {document}: {reason}" if event.stage == "skipped" else "{document}: {reason}"
+    reason = explain_reason(event.reason, screen.language)
+    screen.note(message, style="yellow", document=printable(event.document), reason=reason)
+
+
+def _summary(screen: Screen, base: KnowledgeBase, outcome: Outcome) -> None:
+    screen.say(
+        "{name}: {indexed} indexed, {replaced} replaced, {unchanged} unchanged, {skipped} skipped; "
+        "{documents} documents, {chunks} passages in all",
+        name=base.name,
+        documents=base.documents,
+        chunks=base.chunks,
+        indexed=outcome["indexed"],
+        replaced=outcome["replaced"],
+        unchanged=outcome["unchanged"],
+        skipped=outcome["skipped"],
+    )

@@ -1,0 +1,112 @@
+"""The commands together, and what becomes of errors: one line and exit code 2.
+
+Knows the commands' names, not their work.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from rwkv_rag.cli import ask, bases, demo, evaluate, index, ui
+from rwkv_rag.cli.messages import translate
+from rwkv_rag.config import locale_language
+from rwkv_rag.errors import RagError
+from rwkv_rag.messages import explain
+from rwkv_rag.types import Language
+
+INTERRUPTED = 130
+USER_ERROR = 2
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; returns its exit code. Errors of ours end here as one line on stderr."""
+    language, rest = split_language(arguments)
+    try:
+        command(language)(list(rest), prog_name="rwkv-rag", obj=language)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 1
+    except RagError as error:
+        sys.stderr.write(f"{translate('error', language)}: {explain(error, language)}\n")
+        return USER_ERROR
+    return 0
+
+
+def split_language(arguments: Sequence[str]) -> tuple[Language, list[str]]:
+    """The language of `--lang`, wherever it stands before `--`, and the other arguments."""
+    language, rest = locale_language(), list(arguments)
+    stop = rest.index("--") if "--" in rest else len(rest)
+    for at, argument in enumerate(rest[:stop]):
+        if argument in ("--lang=zh", "--lang=en"):
+            return _language(argument[-2:]), rest[:at] + rest[at + 1 :]
+        if argument == "--lang" and rest[at + 1 : at + 2] in (["zh"], ["en"]):
+            return _language(rest[at + 1]), rest[:at] + rest[at + 2 :]
+    return language, rest
+
+
+def command(language: Language) -> Any:
+    """The whole command tree with its help texts in `language`."""
+    app = typer.Typer(
+        cls=InterruptibleGroup,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        help="Ask your own documents, on your own machine, and check every quoted source.",
+    )
+    app.callback()(_root)
+    app.command("index")(index.index)
+    app.command("ask")(ask.ask)
+    app.command("search")(ask.search)
+    app.add_typer(bases.app, name="kb", help="Knowledge bases: list, show, create, delete.")
+    app.command("demo")(demo.demo)
+    app.command("ui")(ui.ui)
+    app.command("eval")(evaluate.evaluate)
+    app.command("bench")(evaluate.bench)
+    tree = get_command(app)
+    _translate_help(tree, language)
+    return tree
+
+
+class InterruptibleGroup(TyperGroup):
+    """Ctrl-C ends a command with one line and exit code 130."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            sys.stderr.write("\n" + translate("interrupted", ctx.obj or "en") + "\n")
+            raise typer.Exit(INTERRUPTED) from None
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True)
+    ] = False,
+    lang: Annotated[str, typer.Option(help="Language of messages: zh or en.")] = "",
+) -> None:
+    """Ask your own documents, on your own machine, and check every quoted source."""
+    if lang:  # a good value never comes here: `split_language` took it out
+        raise typer.BadParameter(f"the language {lang!r} is not zh or en")
+    if version:
+        from rwkv_rag import __version__
+
+        sys.stdout.write(f"rwkv-rag {__version__}\n")
+        raise typer.Exit
+
+
+def _language(value: str) -> Language:
+    return "zh" if value == "zh" else "en"
+
+
+def _translate_help(tree: Any, language: Language) -> None:
+    """Replace help texts in place; typer has no other way to choose a language at run time."""
+    for item in (tree, *tree.params):
+        if getattr(item, "help", None):
+            item.help = translate(item.help, language)
+    for child in getattr(tree, "commands", {}).values():
+        _translate_help(child, language)

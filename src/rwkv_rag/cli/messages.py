@@ -1,0 +1,119 @@
+"""The command line's own texts in Chinese, by their English form. Knows no error message."""
+
+from __future__ import annotations
+
+from rwkv_rag.types import Language
+
+CHINESE = {
+    # help
+    "Ask your own documents, on your own machine, and check every quoted source.": (
+        "在自己的电脑上向自己的文档提问，每处引用都可以核对。"
+    ),
+    "Print the version.": "显示版本号。",
+    "Language of messages: zh or en.": "界面语言：zh 或 en。",
+    "Show this message and exit.": "显示帮助并退出。",
+    "Directory that holds all data (default: RWKV_RAG_HOME).": (
+        "存放全部数据的目录（默认取 RWKV_RAG_HOME）。"
+    ),
+    "Knowledge base.": "知识库。",
+    "Print JSON and nothing else.": "只输出 JSON。",
+    "RWKV checkpoint (.safetensors or .pth) that writes the answers.": (
+        "用来写回答的 RWKV 模型文件（.safetensors 或 .pth）。"
+    ),
+    "How many passages to retrieve.": "检索多少个段落。",
+    "Read files and directories into a knowledge base.": "把文件和目录读入知识库。",
+    "Files and directories to read.": "要读入的文件和目录。",
+    "Characters per passage (a new base: 400).": "每段的字符数（新知识库为 400）。",
+    "Characters two neighbouring passages share (a new base: 60).": (
+        "相邻两段重叠的字符数（新知识库为 60）。"
+    ),
+    "Characters per passage.": "每段的字符数。",
+    "Characters two neighbouring passages share.": "相邻两段重叠的字符数。",
+    "Ask a question; the answer comes with the places in your documents that prove it.": (
+        "提一个问题；回答附带文档中的出处。"
+    ),
+    "The question, in Chinese or English.": "问题，中文或英文。",
+    "Quote the sources word for word, or let the model write.": "逐字引用原文，或由模型撰写。",
+    "Search a knowledge base; prints the best passages.": "检索知识库，列出最相关的段落。",
+    "What to look for.": "要找的内容。",
+    "Knowledge bases: list, show, create, delete.": "知识库：列出、查看、新建、删除。",
+    "List the knowledge bases.": "列出知识库。",
+    "Show a knowledge base and its documents.": "查看知识库及其文档。",
+    "Create an empty knowledge base.": "新建空的知识库。",
+    "Delete a knowledge base and everything in it.": "删除知识库及其全部内容。",
+    "Name of the knowledge base.": "知识库的名称。",
+    "Do not ask.": "不再询问。",
+    "See it work: a few documents, questions in two languages, every quote checked.": (
+        "演示：索引几个文档，用两种语言提问，并核对每处引用。"
+    ),
+    "Chat with your documents in the browser (this machine only).": (
+        "在浏览器中与文档对话（仅限本机）。"
+    ),
+    "Port on 127.0.0.1.": "127.0.0.1 上的端口。",
+    "Open a browser.": "打开浏览器。",
+    "Measure retrieval and answers over a file of questions.": "用问题文件评测检索和回答。",
+    "Questions, one JSON object a line (.jsonl or .jsonl.xz).": (
+        "问题文件，每行一个 JSON 对象（.jsonl 或 .jsonl.xz）。"
+    ),
+    "rag: search all passages; gold: hand the model the right one.": (
+        "rag：在全部段落中检索；gold：直接给出正确的段落。"
+    ),
+    "Only the first N questions.": "只用前 N 个问题。",
+    "Measure the speed of a model on this machine.": "测量模型在本机上的速度。",
+    # running
+    "error": "错误",
+    "interrupted": "已中断",
+    "indexing": "正在索引",
+    "index": "索引",
+    "search": "检索",
+    "answer": "回答",
+    "measuring": "正在测量",
+    "skipped {document}: {reason}": "跳过 {document}：{reason}",
+    "{name}: {indexed} indexed, {replaced} replaced, {unchanged} unchanged, {skipped} skipped; "
+    "{documents} documents, {chunks} passages in all": (
+        "{name}：索引 {indexed}，替换 {replaced}，未变 {unchanged}，跳过 {skipped}；"
+        "共 {documents} 个文档，{chunks} 个段落"
+    ),
+    "nothing found": "没有找到",
+    "no knowledge base yet; make one with `rwkv-rag index PATH --kb NAME`": (
+        "还没有知识库；用 `rwkv-rag index 路径 --kb 名称` 建一个"
+    ),
+    "created {name}": "已新建 {name}",
+    "deleted {name}": "已删除 {name}",
+    "nothing deleted": "没有删除",
+    "delete {name} with its {documents} documents?": "删除 {name} 及其 {documents} 个文档？",
+    "name": "名称",
+    "documents": "文档",
+    "passages": "段落",
+    "size/overlap": "段长/重叠",
+    "embedding model": "向量模型",
+    "document": "文档",
+    "kind": "类型",
+    "characters": "字符",
+    "pages": "页",
+    "{seconds:.2f} s": "{seconds:.2f} 秒",
+    "http://127.0.0.1:{port} — Ctrl-C ends it": "http://127.0.0.1:{port} — 按 Ctrl-C 结束",
+    # demonstration
+    "model loaded in {seconds:.1f} s": "载入模型用时 {seconds:.1f} 秒",
+    ", {pages} pages": "，{pages} 页",
+    "  {name}: {characters} characters{pages}, {chunks} passages": (
+        "  {name}：{characters} 字符{pages}，{chunks} 个段落"
+    ),
+    "{documents} documents, {chunks} passages in {seconds:.1f} s ({speed:.0f} passages/s)": (
+        "{documents} 个文档，{chunks} 个段落，用时 {seconds:.1f} 秒（每秒 {speed:.0f} 段）"
+    ),
+    "  understood as: {query}": "  理解为：{query}",
+    "{answered} answered, {refused} refused; {good} of {cited} citations check out; "
+    "{seconds:.1f} s in all": (
+        "回答 {answered} 个，拒答 {refused} 个；{cited}"
+        " 处引用中 {good} 处核对无误；共用时 {seconds:.1f} 秒"
+    ),
+    'next: rwkv-rag index YOUR-FILES, then rwkv-rag ask "…" or rwkv-rag ui': (
+        '接下来：rwkv-rag index 你的文件，然后 rwkv-rag ask "……" 或 rwkv-rag ui'
+    ),
+}
+
+
+def translate(message: str, language: Language) -> str:
+    """`message` in `language`; English stays as it is, and so does what is not in the catalogue."""
+    return CHINESE.get(message, message) if language == "zh" else message

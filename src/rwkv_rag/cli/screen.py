@@ -1,0 +1,78 @@
+"""What the terminal shows: text in the user's language, JSON, progress bars. Knows no command.
+
+Results go to stdout; progress, notes and errors to stderr, so that pipes get results only.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from rwkv_rag.cli.messages import translate
+from rwkv_rag.types import Language
+
+
+class Screen:
+    """Both output streams of a command and the language they speak."""
+
+    def __init__(self, language: Language) -> None:
+        self.language = language
+        self.out = Console(file=sys.stdout, highlight=False, markup=False, soft_wrap=True)
+        self.err = Console(file=sys.stderr, highlight=False, markup=False, soft_wrap=True)
+
+    def text(self, message: str, **values: object) -> str:
+        """`message` in the user's language, with `values` in place."""
+        return translate(message, self.language).format(**values)
+
+    def say(self, message: str, *, style: str = "", **values: object) -> None:
+        """One result line."""
+        self.out.print(self.text(message, **values), style=style)
+
+    def note(self, message: str, *, style: str = "dim", **values: object) -> None:
+        """One line beside the results."""
+        self.err.print(self.text(message, **values), style=style)
+
+    def json(self, value: Any) -> None:
+        """`value` as the only thing on stdout."""
+        sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+    @contextmanager
+    def progress(self, message: str, total: int | None = None) -> Iterator[ProgressLine]:
+        """A progress bar on stderr while the block runs; nothing where stderr is not a terminal."""
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(
+            *columns, console=self.err, transient=True, disable=not self.err.is_terminal
+        ) as bar:
+            yield ProgressLine(bar, bar.add_task(self.text(message), total=total))
+
+
+class ProgressLine:
+    """One line of a progress bar."""
+
+    def __init__(self, bar: Progress, task: Any) -> None:
+        self._bar = bar
+        self._task = task
+
+    def show(self, done: float, total: float | None = None, message: str = "") -> None:
+        """Move to `done` of `total`; `message` replaces the text before the bar."""
+        changes: dict[str, Any] = {"completed": done}
+        if total is not None:
+            changes["total"] = total
+        if message:
+            changes["description"] = _short(message)
+        self._bar.update(self._task, **changes)
+
+
+def _short(text: str, limit: int = 40) -> str:
+    return text if len(text) <= limit else "…" + text[1 - limit :]

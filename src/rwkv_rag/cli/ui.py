@@ -1,0 +1,33 @@
+"""`rwkv-rag ui`: the pages in a browser, served by a process of their own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from typing import Annotated
+
+import typer
+
+from rwkv_rag.cli.options import Home, Model, session
+from rwkv_rag.errors import MissingExtra
+
+
+def ui(
+    ctx: typer.Context,
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8501,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser.")] = True,
+    model: Model = None,
+    home: Home = None,
+) -> None:
+    """Chat with your documents in the browser (this machine only)."""
+    here = session(ctx, home, model)
+    if find_spec("streamlit") is None:
+        raise MissingExtra("the pages need Streamlit; install it with: pip install 'rwkv-rag[ui]'")
+    settings = here.settings
+    arguments = ["--home", str(settings.home), "--lang", settings.language, "--port", str(port)]
+    arguments += ["--model", settings.model] + ([] if browser else ["--no-browser"])
+    here.screen.note("http://127.0.0.1:{port} — Ctrl-C ends it", port=port)
+    # A process of its own: Streamlit takes the main thread and its signals.
+    ended = subprocess.run([sys.executable, "-m", "rwkv_rag.ui", *arguments], check=False)
+    raise typer.Exit(ended.returncode)

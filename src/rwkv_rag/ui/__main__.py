@@ -1,0 +1,26 @@
+"""`python -m rwkv_rag.ui`: what `rwkv-rag ui` starts in a process of its own."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rwkv_rag import config
+from rwkv_rag.ui.server import serve
+
+
+def main() -> None:
+    """Read the arguments and serve until interrupted."""
+    parser = argparse.ArgumentParser(prog="python -m rwkv_rag.ui", description=__doc__)
+    parser.add_argument("--home", type=Path)
+    parser.add_argument("--model")
+    parser.add_argument("--lang", choices=("zh", "en"))
+    parser.add_argument("--port", type=int, default=8501)
+    parser.add_argument("--no-browser", action="store_true")
+    given = parser.parse_args()
+    settings = config.load(home=given.home, model=given.model, language=given.lang)
+    serve(settings, port=given.port, browser=not given.no_browser)
+
+
+if __name__ == "__main__":
+    main()

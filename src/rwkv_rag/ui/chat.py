@@ -1,0 +1,143 @@
+"""The chat page: questions, streamed answers, and their sources with the quotes marked.
+
+Knows no store and no model. A session's conversation lives in its own `st.session_state` only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import streamlit as st
+
+from rwkv_rag.rag.answering import Mode
+from rwkv_rag.rag.rewrite import TURNS
+from rwkv_rag.types import Answer, Citation, Delta, Hit, Turn
+from rwkv_rag.ui import engine, sources
+from rwkv_rag.ui.words import text
+
+MODES: tuple[Mode, ...] = ("strict", "free")
+PERSON, BOOK = ":material/person:", ":material/menu_book:"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the sidebar says."""
+
+    base: str
+    mode: Mode
+    top_k: int
+
+
+def page() -> None:
+    """Draw the page and answer the question just typed, if any."""
+    shared = engine.shared()
+    with shared.turn():
+        bases = [base.name for base in shared.library.bases()]
+    _title()
+    if not bases:
+        st.info(text("There is no knowledge base yet. Make one on the Knowledge page."))
+        return
+    options = _options(bases, shared.settings.top_k)
+    for question, answer in _turns():
+        _show_question(question)
+        with st.chat_message("assistant", avatar=BOOK):
+            st.html(sources.answer_html(answer.text, refused=answer.refused))
+            _show_proof(answer)
+    if asked := st.chat_input(text("Your question"), max_chars=4000):
+        question = str(asked)
+        _show_question(question)
+        with st.chat_message("assistant", avatar=BOOK):
+            answer = _stream(shared, options, question)
+            _show_proof(answer)
+        _turns().append((question, answer))
+
+
+def _turns() -> list[tuple[str, Answer]]:
+    turns: list[tuple[str, Answer]] = st.session_state.setdefault("turns", [])
+    return turns
+
+
+def _title() -> None:
+    claim = text("Every answer quotes its source. Nothing leaves this machine.")
+    title = text("Ask your documents")
+    st.html(f'<div class="rag-title">{title}</div><div class="rag-claim">{claim}</div>')
+
+
+def _options(bases: list[str], top_k: int) -> Options:
+    with st.sidebar:
+        base = st.selectbox(text("Knowledge base"), bases, key="base")
+        mode = st.radio(
+            text("Answers"),
+            MODES,
+            format_func=lambda mode: text("Quotes only") if mode == "strict" else text("Free"),
+            help=text("Quotes only: the exact words of your documents. Free: the model writes."),
+            horizontal=True,
+            key="mode",
+        )
+        passages = st.slider(text("Passages"), 1, 20, top_k, key="top_k")
+        if st.button(text("New chat"), icon=":material/add_comment:", width="stretch"):
+            st.session_state["turns"] = []
+    return Options(base or bases[0], mode or "strict", passages)
+
+
+def _show_question(question: str) -> None:
+    with st.chat_message("user", avatar=PERSON):
+        st.html(sources.answer_html(question))
+
+
+def _stream(shared: engine.Engine, options: Options, question: str) -> Answer:
+    """Answer `question`, showing the text as it comes."""
+    history = [
+        Turn(asked, "" if answer.refused else answer.text) for asked, answer in _turns()[-TURNS:]
+    ]
+    place, shown = st.empty(), ""
+    place.caption(text("Looking for passages …"))
+    with shared.turn():
+        for event in shared.pipeline.answer(
+            question, kb=options.base, mode=options.mode, history=history, top_k=options.top_k
+        ):
+            if isinstance(event, Delta):
+                shown += event.text
+                place.html(sources.answer_html(shown))
+            else:
+                answer = event
+    place.html(sources.answer_html(answer.text, refused=answer.refused))
+    return answer
+
+
+def _show_proof(answer: Answer) -> None:
+    """The cited passages, the others that were found, and the small print."""
+    for number, citation in enumerate(answer.citations, start=1):
+        _show_citation(number, citation, sources.hit_of(answer, citation))
+    cited = {citation.chunk for citation in answer.citations}
+    others = [hit for hit in answer.hits if hit.chunk.id not in cited]
+    if others:
+        with st.expander(text("Passages found") + f" ({len(others)})", icon=":material/search:"):
+            for hit in others:
+                st.html(_place(hit) + sources.hit_html(hit))
+    seconds = (
+        sum(answer.timings.values()) if "total" not in answer.timings else answer.timings["total"]
+    )
+    st.html(sources.note_html(answer.note, text("{seconds:.1f} s", seconds=seconds)))
+
+
+def _show_citation(number: int, citation: Citation, hit: Hit | None) -> None:
+    page = _page(citation.page)
+    label = " · ".join(part for part in (citation.document, page) if part)
+    with st.expander(
+        f"**{number}** {sources.plain(label)}", expanded=number == 1, icon=":material/format_quote:"
+    ):
+        heading = hit.chunk.heading if hit else ""
+        place = sources.place_html(citation.document, page, citation.start, citation.end, heading)
+        st.html(place + sources.passage_html(citation, hit))
+
+
+def _place(hit: Hit) -> str:
+    chunk = hit.chunk
+    return sources.place_html(
+        chunk.document, _page(chunk.page), chunk.start, chunk.end, chunk.heading
+    )
+
+
+def _page(number: int | None) -> str:
+    return "" if number is None else text("page {number}", number=number)

@@ -1,0 +1,194 @@
+"""The knowledge page: make and delete knowledge bases, see their documents, upload new ones.
+
+Knows no file format and no store.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+import streamlit as st
+
+from rwkv_rag.messages import explain_reason
+from rwkv_rag.types import KnowledgeBase
+from rwkv_rag.ui import engine
+from rwkv_rag.ui.sources import plain
+from rwkv_rag.ui.words import language, text
+
+SUFFIXES = ["txt", "md", "pdf"]
+
+
+def page() -> None:
+    """Draw the page."""
+    shared = engine.shared()
+    with shared.turn():
+        bases = shared.library.bases()
+    st.title(text("Knowledge"))
+    _tell()
+    _create(shared, expanded=not bases)
+    if not bases:
+        return
+    names = [base.name for base in bases]
+    chosen = st.selectbox(text("Knowledge base"), names, key="shown_base")
+    base = next(base for base in bases if base.name == chosen)
+    st.caption(_size(base))
+    _add_documents(shared, base)
+    _documents(shared, base)
+    _delete(shared, base)
+
+
+def safe_name(name: str) -> str:
+    """The last part of an uploaded file's name, whichever slashes the client used."""
+    last = PureWindowsPath(PurePosixPath(name).name).name
+    cleaned = "".join(char for char in last if char.isprintable()).strip(". ")
+    return cleaned[-120:] or "document.txt"
+
+
+def _tell() -> None:
+    """Show what the last action left to say; actions rerun the page, which would swallow it."""
+    for kind, message in st.session_state.pop("messages", []):
+        (st.success if kind == "done" else st.warning)(plain(message))
+
+
+def _later(kind: str, message: str) -> None:
+    st.session_state.setdefault("messages", []).append((kind, message))
+
+
+def _create(shared: engine.Engine, *, expanded: bool) -> None:
+    with st.expander(text("New knowledge base"), expanded=expanded, icon=":material/add:"):
+        with st.form("create", border=False):
+            name = st.text_input(text("Name"), key="new_name", max_chars=64)
+            left, right = st.columns(2)
+            size = left.number_input(
+                text("Passage length (characters)"), 50, 4000, shared.settings.chunk_size, 50
+            )
+            overlap = right.number_input(
+                text("Overlap (characters)"), 0, 1000, shared.settings.chunk_overlap, 10
+            )
+            wanted = st.form_submit_button(text("Create"), type="primary")
+        if wanted:
+            with shared.turn():
+                shared.library.create(
+                    name.strip(), chunk_size=int(size), chunk_overlap=int(overlap)
+                )
+            st.session_state["shown_base"] = name.strip()
+            _later("done", text("Created {name}.", name=name.strip()))
+            st.rerun()
+
+
+def _size(base: KnowledgeBase) -> str:
+    return text(
+        "{documents} documents · {chunks} passages · {size}/{overlap} characters",
+        documents=base.documents,
+        chunks=base.chunks,
+        size=base.chunk_size,
+        overlap=base.chunk_overlap,
+    )
+
+
+def _add_documents(shared: engine.Engine, base: KnowledgeBase) -> None:
+    st.subheader(text("Add documents"))
+    uploads = st.file_uploader(
+        text("Text, Markdown or PDF files"),
+        type=SUFFIXES,
+        accept_multiple_files=True,
+        key=f"uploads_{st.session_state.get('upload_round', 0)}",
+    )
+    if st.button(text("Index"), type="primary", disabled=not uploads, icon=":material/bolt:"):
+        _index(shared, base.name, uploads)
+        st.session_state["upload_round"] = st.session_state.get("upload_round", 0) + 1
+        st.rerun()
+
+
+def _index(shared: engine.Engine, name: str, uploads: Sequence[Any]) -> None:
+    """Write the uploads into a folder that lives as long as the indexing; read them there."""
+    outcome: Counter[str] = Counter()
+    bar = st.progress(0.0, text("Indexing …"))
+    with tempfile.TemporaryDirectory(prefix="rwkv-rag-upload-") as folder:
+        paths = [_keep(Path(folder), number, upload) for number, upload in enumerate(uploads)]
+        for event in shared.steps(shared.library.index(name, paths)):
+            share = event.chunks_done / event.chunks_total if event.chunks_total else 0.0
+            done = event.done + (share if event.stage == "embedding" else 0.0)
+            bar.progress(min(1.0, done / max(1, event.total)), plain(event.document))
+            outcome[event.stage] += 1
+            if event.stage == "skipped":
+                reason = explain_reason(event.reason, language())
+                _later(
+                    "skipped",
+                    text("Skipped {document}: {reason}", document=event.document, reason=reason),
+                )
+    indexed = outcome["indexed"] + outcome["replaced"]
+    if indexed or outcome["unchanged"]:
+        counts = {
+            "indexed": indexed,
+            "unchanged": outcome["unchanged"],
+            "skipped": outcome["skipped"],
+        }
+        _later(
+            "done", text("{indexed} indexed, {unchanged} unchanged, {skipped} skipped.", **counts)
+        )
+
+
+def _keep(folder: Path, number: int, upload: Any) -> Path:
+    """Each upload in a folder of its own, so that two of one name do not meet."""
+    path = folder / str(number) / safe_name(upload.name)
+    path.parent.mkdir()
+    path.write_bytes(upload.getbuffer())
+    return path
+
+
+def _documents(shared: engine.Engine, base: KnowledgeBase) -> None:
+    st.subheader(text("Documents"))
+    with shared.turn():
+        documents = shared.library.documents(base.name)
+    if not documents:
+        st.caption(text("No documents yet."))
+        return
+    rows = [
+        {
+            text("document"): info.name,
+            text("kind"): info.media_type,
+            text("characters"): info.characters,
+            text("pages"): info.pages or None,
+            text("passages"): info.chunks,
+        }
+        for info in documents
+    ]
+    st.dataframe(rows, hide_index=True, width="stretch")
+    left, right = st.columns([3, 1], vertical_alignment="bottom")
+    name = left.selectbox(text("Remove a document"), [info.name for info in documents])
+    if right.button(text("Remove"), width="stretch") and name:
+        with shared.turn():
+            shared.library.remove(base.name, name)
+        st.rerun()
+
+
+def _delete(shared: engine.Engine, base: KnowledgeBase) -> None:
+    """Deleting takes two clicks; the first one opens the question."""
+    if st.button(text("Delete this knowledge base"), icon=":material/delete:"):
+        st.session_state["deleting"] = base.name
+    if st.session_state.get("deleting") != base.name:
+        return
+    st.warning(
+        plain(
+            text(
+                "Delete {name} with its {documents} documents? This cannot be undone.",
+                name=base.name,
+                documents=base.documents,
+            )
+        )
+    )
+    yes, no = st.columns(2)
+    if yes.button(text("Yes, delete"), type="primary", width="stretch"):
+        with shared.turn():
+            shared.library.delete(base.name)
+        del st.session_state["deleting"]
+        _later("done", text("Deleted {name}.", name=base.name))
+        st.rerun()
+    if no.button(text("Cancel"), width="stretch"):
+        del st.session_state["deleting"]
+        st.rerun()

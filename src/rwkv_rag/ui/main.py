@@ -1,0 +1,50 @@
+"""The script Streamlit runs for every session: language, navigation, then the chosen page."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from rwkv_rag.errors import RagError
+from rwkv_rag.messages import explain
+from rwkv_rag.ui import chat, library
+from rwkv_rag.ui.sources import STYLE, plain
+from rwkv_rag.ui.words import LANGUAGES, language, text
+
+
+def main() -> None:
+    """Draw the frame and the page; errors of ours are shown as one line."""
+    st.set_page_config(page_title="RWKV-RAG", page_icon=":material/menu_book:", layout="centered")
+    st.html(STYLE)
+    page = st.navigation(
+        [
+            st.Page(
+                chat.page,
+                title=text("Chat"),
+                icon=":material/forum:",
+                url_path="chat",
+                default=True,
+            ),
+            st.Page(
+                library.page,
+                title=text("Knowledge"),
+                icon=":material/library_books:",
+                url_path="knowledge",
+            ),
+        ]
+    )
+    _choose_language()
+    try:
+        page.run()
+    except RagError as error:
+        st.error(plain(explain(error, language())), icon=":material/error:")
+
+
+def _choose_language() -> None:
+    names = {code: name for name, code in LANGUAGES.items()}
+    st.session_state.setdefault("language", names[language()])
+    st.sidebar.segmented_control(
+        "Language", list(LANGUAGES), key="language", label_visibility="collapsed"
+    )
+
+
+main()
