@@ -1,0 +1,114 @@
+"""The history of the catalog's schema: append-only functions. Knows nothing of how it is used.
+
+`PRAGMA user_version` counts the functions applied. Never edit one that was released; append.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+from rwkv_rag.errors import CorruptData
+
+APPLICATION_ID = 0x52574B56  # "RWKV", so that a foreign SQLite file is recognised
+
+
+def m001_initial(db: sqlite3.Connection) -> None:
+    """Knowledge bases, documents, chunks and embeddings.
+
+    Ids are never reused (AUTOINCREMENT): a derived index that still holds an id of something
+    deleted can then not mistake it for something new.
+    """
+    db.execute(
+        """CREATE TABLE bases (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            name TEXT NOT NULL UNIQUE,
+            chunk_size INTEGER NOT NULL,
+            chunk_overlap INTEGER NOT NULL,
+            model TEXT NOT NULL,
+            dimension INTEGER NOT NULL,
+            generation INTEGER NOT NULL DEFAULT 0)"""
+    )
+    db.execute(
+        """CREATE TABLE documents (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            base INTEGER NOT NULL REFERENCES bases (id) ON DELETE CASCADE,
+            name TEXT NOT NULL,
+            sha256 TEXT NOT NULL,
+            media_type TEXT NOT NULL,
+            characters INTEGER NOT NULL,
+            pages TEXT NOT NULL,
+            text TEXT NOT NULL,
+            UNIQUE (base, name))"""
+    )
+    db.execute(
+        """CREATE TABLE chunks (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            base INTEGER NOT NULL REFERENCES bases (id) ON DELETE CASCADE,
+            document INTEGER NOT NULL REFERENCES documents (id) ON DELETE CASCADE,
+            key TEXT NOT NULL,
+            position INTEGER NOT NULL,
+            start INTEGER NOT NULL,
+            stop INTEGER NOT NULL,
+            page INTEGER,
+            heading TEXT NOT NULL,
+            text TEXT NOT NULL,
+            content BLOB NOT NULL,
+            UNIQUE (base, key),
+            UNIQUE (document, position))"""
+    )
+    db.execute("CREATE INDEX chunks_by_content ON chunks (content)")
+    db.execute(
+        """CREATE TABLE embeddings (
+            model TEXT NOT NULL,
+            content BLOB NOT NULL,
+            vector BLOB NOT NULL,
+            PRIMARY KEY (model, content)) WITHOUT ROWID"""
+    )
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_initial,)
+
+
+def migrate(db: sqlite3.Connection, path: Path) -> None:
+    """Bring the schema up to date in one transaction.
+
+    Raises CorruptData for a database of a newer version or of another program.
+    """
+    if _version(db) == len(MIGRATIONS) and _application(db) == APPLICATION_ID:
+        return
+    db.execute("BEGIN IMMEDIATE")  # two processes may start on an empty directory at once
+    try:
+        version = _version(db)
+        _refuse_foreign(db, path, version)
+        for step in MIGRATIONS[version:]:
+            step(db)
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def _refuse_foreign(db: sqlite3.Connection, path: Path, version: int) -> None:
+    tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if tables and _application(db) != APPLICATION_ID:
+        raise CorruptData(
+            f"{path} belongs to another program; choose another data directory or move it away"
+        )
+    if version > len(MIGRATIONS):
+        raise CorruptData(
+            f"{path} was written by a newer version of rwkv-rag (schema {version}, this program "
+            f"knows {len(MIGRATIONS)}); upgrade rwkv-rag or use another data directory"
+        )
+
+
+def _version(db: sqlite3.Connection) -> int:
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _application(db: sqlite3.Connection) -> int:
+    return int(db.execute("PRAGMA application_id").fetchone()[0])

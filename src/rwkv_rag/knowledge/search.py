@@ -1,0 +1,177 @@
+"""Questions to ranked hits: lexical, dense, fused, reranked. Knows no file and no threshold.
+
+Fusion is by reciprocal rank: a chunk scores `weight / (k + rank)` in each list. It needs no
+calibration between BM25 and cosine. `relevance` is calibrated instead: the larger of the weighted
+share of the question's words that the chunk holds, and of the cosine above the model's floor.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rwkv_rag.errors import InputError
+from rwkv_rag.interfaces import Embedder, Reranker, SearchStage
+from rwkv_rag.knowledge import lexical
+from rwkv_rag.knowledge.catalog import Base, Catalog
+from rwkv_rag.knowledge.ingest import check_vectors
+from rwkv_rag.knowledge.split import embedded_text, pages_of
+from rwkv_rag.knowledge.vectors import Scored
+from rwkv_rag.knowledge.vectors.dense import DenseIndex
+from rwkv_rag.types import EmbeddingModel, Hit
+
+LONGEST_QUESTION = 8000  # characters
+CANDIDATES = 50  # of each path
+RERANKED = 20  # more candidates make rerankers worse, not only slower
+RRF_K = 60
+RERANK_WEIGHT = 0.5  # of the reranker's score beside the fused one
+
+Ranking = list[Scored]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """One question's findings while it is being answered."""
+
+    lookup: lexical.Lookup
+    scanned: dict[int, float]  # share of character pairs, when no word was found
+    vector: NDArray[np.float32] | None  # (dimension,)
+    model: EmbeddingModel | None
+
+
+class Search:
+    """Searches one base."""
+
+    def __init__(self, catalog: Catalog, dense: DenseIndex, base_name: str) -> None:
+        self._catalog = catalog
+        self._dense = dense
+        self._name = base_name
+
+    def run(
+        self,
+        question: str,
+        *,
+        top_k: int,
+        stage: SearchStage,
+        embedder: Embedder | None,
+        reranker: Reranker | None,
+        rerank_weight: float = RERANK_WEIGHT,
+    ) -> list[Hit]:
+        """The best chunks. `embedder` is needed for every stage but "lexical"."""
+        question = checked_question(question)
+        if top_k < 1:
+            raise InputError(f"top_k is {top_k}; it must be 1 or more")
+        vector = self._vector(question, embedder, stage)
+        limit = max(CANDIDATES, top_k)
+        with self._catalog.read() as db:
+            base = self._catalog.base(self._name)
+            found, words = _look_up(db, base, question, limit, vector, embedder)
+            ranking = self._ranking(base, found, words, limit, stage)
+            hits = self._hits(base, found, ranking)
+        if stage == "reranked" and reranker is not None and hits:
+            hits = reranked(hits, question, reranker, rerank_weight)
+        return hits[:top_k]
+
+    def _vector(
+        self, question: str, embedder: Embedder | None, stage: SearchStage
+    ) -> NDArray[np.float32] | None:
+        if embedder is None or stage == "lexical":
+            return None
+        if stage != "dense" and embedder.model.fusion_weight == 0:
+            return None
+        vectors = embedder.embed_queries([question])
+        check_vectors(vectors, 1, self._catalog.base(self._name))
+        return np.asarray(vectors[0], np.float32)
+
+    def _ranking(
+        self, base: Base, found: _Found, words: Ranking, limit: int, stage: SearchStage
+    ) -> Ranking:
+        if found.vector is None or found.model is None:
+            return [] if stage == "dense" else words
+        near = self._dense.query(base, found.vector, limit)
+        if stage == "dense":
+            return near
+        return fuse([(words, 1.0), (near, found.model.fusion_weight)])
+
+    def _hits(self, base: Base, found: _Found, ranking: Ranking) -> list[Hit]:
+        ids = [chunk for chunk, _ in ranking]
+        stored = self._catalog.chunks(base, ids)
+        near = self._similarities(base, found, ids)
+        hits = []
+        for chunk_id, score in ranking:
+            if chunk_id not in stored:  # deleted since the vector index was filled
+                continue
+            chunk, pages = stored[chunk_id]
+            relevance = max(
+                found.lookup.share(chunk_id), found.scanned.get(chunk_id, 0.0), near[chunk_id]
+            )
+            touched = pages_of(pages, chunk.start, chunk.end)
+            hits.append(Hit(chunk, score, round(min(relevance, 1.0), 6), touched))
+        return hits
+
+    def _similarities(self, base: Base, found: _Found, ids: Sequence[int]) -> dict[int, float]:
+        """Cosines above the model's floor, stretched to 0..1."""
+        near = dict.fromkeys(ids, 0.0)
+        if found.vector is not None and found.model is not None and ids:
+            floor = found.model.similarity_floor
+            known, vectors = self._catalog.vectors(base, ids)
+            for chunk_id, cosine in zip(known, vectors @ found.vector, strict=True):
+                near[chunk_id] = max(0.0, (float(cosine) - floor) / max(1.0 - floor, 1e-6))
+        return near
+
+
+def checked_question(question: str) -> str:
+    """The question without white space around it. Raises InputError: empty or too long."""
+    question = question.strip()
+    if not question:
+        raise InputError("the question is empty; type what you want to know")
+    if len(question) > LONGEST_QUESTION:
+        raise InputError(
+            f"the question has {len(question):,} characters; the limit is {LONGEST_QUESTION:,}:"
+            " shorten it, or index the long text as a document"
+        )
+    return question.encode(errors="replace").decode()  # lone surrogates find nothing anyway
+
+
+def fuse(rankings: Sequence[tuple[Ranking, float]], *, k: int = RRF_K) -> Ranking:
+    """Reciprocal rank fusion of weighted rankings, best first."""
+    scores: dict[int, float] = {}
+    for ranking, weight in rankings:
+        for rank, (chunk, _) in enumerate(ranking, start=1):
+            scores[chunk] = scores.get(chunk, 0.0) + weight / (k + rank)
+    return sorted(scores.items(), key=lambda item: (-item[1], item[0]))
+
+
+def reranked(hits: Sequence[Hit], question: str, reranker: Reranker, weight: float) -> list[Hit]:
+    """The best hits scored anew: a weighted mean of the reranker's score and the fused one.
+
+    Hits behind the first `RERANKED` count as 0 to the reranker and so stay behind.
+    """
+    texts = [embedded_text(hit.chunk) for hit in hits[:RERANKED]]
+    given = reranker.rerank(question, texts)
+    given += [0.0] * (len(hits) - len(texts))
+    best = hits[0].score or 1.0
+    rescored = [
+        Hit(hit.chunk, (1 - weight) * hit.score / best + weight * score, hit.relevance, hit.pages)
+        for hit, score in zip(hits, given, strict=True)
+    ]
+    return sorted(rescored, key=lambda hit: -hit.score)
+
+
+def _look_up(
+    db: sqlite3.Connection,
+    base: Base,
+    question: str,
+    limit: int,
+    vector: NDArray[np.float32] | None,
+    embedder: Embedder | None,
+) -> tuple[_Found, Ranking]:
+    lookup = lexical.look_up(db, base.id, question)
+    words = lookup.ranked(limit)
+    scanned = [] if words else lexical.scan(db, base.id, question, limit)
+    model = None if embedder is None else embedder.model
+    return _Found(lookup, dict(scanned), vector, model), words or scanned
