@@ -56,7 +56,7 @@ class TokenTrie:
     """
 
     def __init__(self, token_bytes: Callable[[int], bytes], vocab_size: int) -> None:
-        """Tokens without bytes (end of text, gaps) cannot be part of an answer and are left out."""
+        """Tokens are distinct; those without bytes (end of text, gaps) are left out."""
         named = sorted((token, i) for i in range(vocab_size) if (token := token_bytes(i)))
         self.token_bytes = token_bytes
         self.longest = max((len(token) for token, _ in named), default=0)  # bytes

@@ -59,6 +59,6 @@ class StopMatcher:
         length = len(self._held)
         for start in range(max(0, length - self._longest + 1), length):
             rest = self._held[start:]
-            if any(len(rest) < len(stop) and stop.startswith(rest) for stop in self._stops):
+            if any(stop.startswith(rest) for stop in self._stops):
                 return start
         return length
