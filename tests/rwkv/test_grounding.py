@@ -77,7 +77,7 @@ def cuts(text: str, i: int) -> bool:
     word = re.compile(r"[ab12é\u0301]")
     if not before or not after or "\ud800" in before + after:
         return after in ("\u0301", "\u200d") if after else False
-    if after in "\u0301\u200d" or before == "\u200d":
+    if after in "\u0301\u200d" or (before == "\u200d" and not after.isspace()):
         return True
     number = re.compile(r"[12][,.][12]")
     in_number = any(number.match(text[j : j + 3]) for j in (i - 1, i - 2) if j >= 0)

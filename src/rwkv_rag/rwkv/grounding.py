@@ -44,7 +44,7 @@ _LETTER = rf"(?:(?![{_UNSPACED}])[\w\u0300-\u036f])"
 _WORD = re.compile(rf"{_LETTER}(?:{_LETTER}|(?<=\d)[.,:](?=\d)|['’](?={_LETTER}))*")
 # Marks, joiners, variation selectors and skin tones belong to the character before them.
 _GLUED = re.compile(
-    "(?=[\u0300-\u036f\u20d0-\u20ff\u200d\ufe00-\ufe0f\U0001f3fb-\U0001f3ff])|(?<=\u200d)(?=[^\udcff])"
+    "(?=[\u0300-\u036f\u20d0-\u20ff\u200d\ufe00-\ufe0f\U0001f3fb-\U0001f3ff])|(?<=\u200d)(?=[^\\s\udcff])"
 )
 
 
