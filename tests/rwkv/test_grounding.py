@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from rwkv_rag.errors import InputError
+from rwkv_rag.rwkv import tokenizer
 from rwkv_rag.rwkv.grounding import Grounding, Passages, TokenTrie
 from rwkv_rag.types import SourceSpan
 
@@ -296,3 +298,23 @@ def test_settled_text_can_be_asked_up_to_a_length() -> None:
         "用户的。",
         "用户的。",
     ]
+
+
+def test_the_world_vocabulary_is_masked_as_brute_force_says() -> None:
+    path = Path(tokenizer.__file__).with_name("rwkv_vocab_v20230424.txt")
+    world = tokenizer.Tokenizer.from_file(path)
+    source = (
+        "保修期为两年，自购买之日起计算。 The warranty lasts two years; batteries 😀 excepted. "
+    )
+    answer = Grounding(Passages([source]), TokenTrie(world.token_bytes, world.vocab_size))
+    tail = source[source.index("两年") :].rstrip().encode()
+    so_far = b""
+    for token in world.encode("两年，自购买之日起计算。 The warranty"):
+        if so_far:  # from here on there is one place, so what fits is a prefix of its tail
+            fits = {i for i, t in enumerate(world.tokens) if t and tail.startswith(so_far + t)}
+            ends = {0, *world.encode("\n"), *world.encode("\n\n")}
+            assert fits <= set(answer.allowed().tolist()) <= fits | ends
+        assert answer.push(token)
+        so_far += world.token_bytes(token)
+    span = answer.quote(99)
+    assert span is not None and source[span.start : span.end] == so_far.decode()

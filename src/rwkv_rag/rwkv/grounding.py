@@ -28,7 +28,7 @@ from rwkv_rag.types import SourceSpan
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MAX_SOURCE_BYTES = 4 << 20
+MAX_SOURCE_CHARACTERS = 1 << 20
 
 _BREAK = 0xFF  # never part of UTF-8: no match crosses it
 _LEAD = b" \n"  # one space or line break may come before the answer ("Answer:" + " Paris")
@@ -119,12 +119,12 @@ class Passages:
     """
 
     def __init__(self, sources: Sequence[str], *, whole_words: bool = True) -> None:
-        """With `whole_words`, words and numbers are not cut. Raises InputError beyond 4 MiB."""
+        """With `whole_words`, words and numbers are not cut. Raises InputError for too much."""
         if isinstance(sources, str):
             raise InputError("sources must be a list of texts, not one text")
-        if sum(map(len, sources)) > MAX_SOURCE_BYTES:
+        if sum(map(len, sources)) > MAX_SOURCE_CHARACTERS:
             raise InputError(
-                f"the sources are longer than {MAX_SOURCE_BYTES:,}; give fewer of them"
+                f"the sources are longer than {MAX_SOURCE_CHARACTERS:,}; give fewer of them"
             )
         texts = [_matchable(source) for source in sources]
         self.data = b"".join(text.encode("utf-8", "surrogateescape") for text in texts)
