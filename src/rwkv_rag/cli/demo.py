@@ -37,7 +37,7 @@ FOLLOW_UPS = frozenset({"它可以水洗吗？"})
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What the demonstration showed. `wrong` counts citations that do not stand in their document."""
+    """What the demonstration showed. `wrong` citations do not stand in their document."""
 
     answered: int = 0
     refused: int = 0

@@ -83,20 +83,24 @@ class InterruptibleGroup(TyperGroup):
             raise typer.Exit(INTERRUPTED) from None
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        from rwkv_rag import __version__
+
+        sys.stdout.write(f"rwkv-rag {__version__}\n")
+        raise typer.Exit
+
+
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", is_eager=True)
+        bool,
+        typer.Option("--version", help="Print the version.", is_eager=True, callback=_version),
     ] = False,
     lang: Annotated[str, typer.Option(help="Language of messages: zh or en.")] = "",
 ) -> None:
     """Ask your own documents, on your own machine, and check every quoted source."""
     if lang:  # a good value never comes here: `split_language` took it out
         raise typer.BadParameter(f"the language {lang!r} is not zh or en")
-    if version:
-        from rwkv_rag import __version__
-
-        sys.stdout.write(f"rwkv-rag {__version__}\n")
-        raise typer.Exit
 
 
 def _language(value: str) -> Language:

@@ -13,6 +13,7 @@ from rwkv_rag.rag.answering import Mode
 from rwkv_rag.rag.rewrite import TURNS
 from rwkv_rag.types import Answer, Citation, Delta, Hit, Turn
 from rwkv_rag.ui import engine, sources
+from rwkv_rag.ui.notices import errors_shown
 from rwkv_rag.ui.words import text
 
 MODES: tuple[Mode, ...] = ("strict", "free")
@@ -46,10 +47,10 @@ def page() -> None:
     if asked := st.chat_input(text("Your question"), max_chars=4000):
         question = str(asked)
         _show_question(question)
-        with st.chat_message("assistant", avatar=BOOK):
+        with st.chat_message("assistant", avatar=BOOK), errors_shown():
             answer = _stream(shared, options, question)
             _show_proof(answer)
-        _turns().append((question, answer))
+            _turns().append((question, answer))
 
 
 def _turns() -> list[tuple[str, Answer]]:
@@ -59,8 +60,7 @@ def _turns() -> list[tuple[str, Answer]]:
 
 def _title() -> None:
     claim = text("Every answer quotes its source. Nothing leaves this machine.")
-    title = text("Ask your documents")
-    st.html(f'<div class="rag-title">{title}</div><div class="rag-claim">{claim}</div>')
+    st.html(sources.title_html(text("Ask your documents"), claim))
 
 
 def _options(bases: list[str], top_k: int) -> Options:
@@ -128,7 +128,7 @@ def _show_citation(number: int, citation: Citation, hit: Hit | None) -> None:
         f"**{number}** {sources.plain(label)}", expanded=number == 1, icon=":material/format_quote:"
     ):
         heading = hit.chunk.heading if hit else ""
-        place = sources.place_html(citation.document, page, citation.start, citation.end, heading)
+        place = sources.place_html("", "", citation.start, citation.end, heading)
         st.html(place + sources.passage_html(citation, hit))
 
 

@@ -16,7 +16,8 @@ import streamlit as st
 from rwkv_rag.messages import explain_reason
 from rwkv_rag.types import KnowledgeBase
 from rwkv_rag.ui import engine
-from rwkv_rag.ui.sources import plain
+from rwkv_rag.ui.notices import errors_shown, say_later, show_notices
+from rwkv_rag.ui.sources import plain, section_html, title_html
 from rwkv_rag.ui.words import language, text
 
 SUFFIXES = ["txt", "md", "pdf"]
@@ -27,8 +28,8 @@ def page() -> None:
     shared = engine.shared()
     with shared.turn():
         bases = shared.library.bases()
-    st.title(text("Knowledge"))
-    _tell()
+    st.html(title_html(text("Knowledge"), text("Documents stay in one directory on this machine.")))
+    show_notices()
     _create(shared, expanded=not bases)
     if not bases:
         return
@@ -48,16 +49,6 @@ def safe_name(name: str) -> str:
     return cleaned[-120:] or "document.txt"
 
 
-def _tell() -> None:
-    """Show what the last action left to say; actions rerun the page, which would swallow it."""
-    for kind, message in st.session_state.pop("messages", []):
-        (st.success if kind == "done" else st.warning)(plain(message))
-
-
-def _later(kind: str, message: str) -> None:
-    st.session_state.setdefault("messages", []).append((kind, message))
-
-
 def _create(shared: engine.Engine, *, expanded: bool) -> None:
     with st.expander(text("New knowledge base"), expanded=expanded, icon=":material/add:"):
         with st.form("create", border=False):
@@ -70,13 +61,15 @@ def _create(shared: engine.Engine, *, expanded: bool) -> None:
                 text("Overlap (characters)"), 0, 1000, shared.settings.chunk_overlap, 10
             )
             wanted = st.form_submit_button(text("Create"), type="primary")
-        if wanted:
+        if not wanted:
+            return
+        with errors_shown():
             with shared.turn():
                 shared.library.create(
                     name.strip(), chunk_size=int(size), chunk_overlap=int(overlap)
                 )
             st.session_state["shown_base"] = name.strip()
-            _later("done", text("Created {name}.", name=name.strip()))
+            say_later("done", text("Created {name}.", name=name.strip()))
             st.rerun()
 
 
@@ -91,7 +84,7 @@ def _size(base: KnowledgeBase) -> str:
 
 
 def _add_documents(shared: engine.Engine, base: KnowledgeBase) -> None:
-    st.subheader(text("Add documents"))
+    st.html(section_html(text("Add documents")))
     uploads = st.file_uploader(
         text("Text, Markdown or PDF files"),
         type=SUFFIXES,
@@ -99,9 +92,10 @@ def _add_documents(shared: engine.Engine, base: KnowledgeBase) -> None:
         key=f"uploads_{st.session_state.get('upload_round', 0)}",
     )
     if st.button(text("Index"), type="primary", disabled=not uploads, icon=":material/bolt:"):
-        _index(shared, base.name, uploads)
-        st.session_state["upload_round"] = st.session_state.get("upload_round", 0) + 1
-        st.rerun()
+        with errors_shown():
+            _index(shared, base.name, uploads)
+            st.session_state["upload_round"] = st.session_state.get("upload_round", 0) + 1
+            st.rerun()
 
 
 def _index(shared: engine.Engine, name: str, uploads: Sequence[Any]) -> None:
@@ -117,7 +111,7 @@ def _index(shared: engine.Engine, name: str, uploads: Sequence[Any]) -> None:
             outcome[event.stage] += 1
             if event.stage == "skipped":
                 reason = explain_reason(event.reason, language())
-                _later(
+                say_later(
                     "skipped",
                     text("Skipped {document}: {reason}", document=event.document, reason=reason),
                 )
@@ -128,7 +122,7 @@ def _index(shared: engine.Engine, name: str, uploads: Sequence[Any]) -> None:
             "unchanged": outcome["unchanged"],
             "skipped": outcome["skipped"],
         }
-        _later(
+        say_later(
             "done", text("{indexed} indexed, {unchanged} unchanged, {skipped} skipped.", **counts)
         )
 
@@ -142,7 +136,7 @@ def _keep(folder: Path, number: int, upload: Any) -> Path:
 
 
 def _documents(shared: engine.Engine, base: KnowledgeBase) -> None:
-    st.subheader(text("Documents"))
+    st.html(section_html(text("Documents")))
     with shared.turn():
         documents = shared.library.documents(base.name)
     if not documents:
@@ -162,9 +156,10 @@ def _documents(shared: engine.Engine, base: KnowledgeBase) -> None:
     left, right = st.columns([3, 1], vertical_alignment="bottom")
     name = left.selectbox(text("Remove a document"), [info.name for info in documents])
     if right.button(text("Remove"), width="stretch") and name:
-        with shared.turn():
-            shared.library.remove(base.name, name)
-        st.rerun()
+        with errors_shown():
+            with shared.turn():
+                shared.library.remove(base.name, name)
+            st.rerun()
 
 
 def _delete(shared: engine.Engine, base: KnowledgeBase) -> None:
@@ -184,11 +179,12 @@ def _delete(shared: engine.Engine, base: KnowledgeBase) -> None:
     )
     yes, no = st.columns(2)
     if yes.button(text("Yes, delete"), type="primary", width="stretch"):
-        with shared.turn():
-            shared.library.delete(base.name)
-        del st.session_state["deleting"]
-        _later("done", text("Deleted {name}.", name=base.name))
-        st.rerun()
+        with errors_shown():
+            with shared.turn():
+                shared.library.delete(base.name)
+            del st.session_state["deleting"]
+            say_later("done", text("Deleted {name}.", name=base.name))
+            st.rerun()
     if no.button(text("Cancel"), width="stretch"):
         del st.session_state["deleting"]
         st.rerun()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from rwkv_rag.errors import RagError
-from rwkv_rag.messages import explain
 from rwkv_rag.ui import chat, library
-from rwkv_rag.ui.sources import STYLE, plain
+from rwkv_rag.ui.notices import errors_shown
+from rwkv_rag.ui.sources import STYLE
 from rwkv_rag.ui.words import LANGUAGES, language, text
 
 
@@ -33,10 +32,8 @@ def main() -> None:
         ]
     )
     _choose_language()
-    try:
+    with errors_shown():
         page.run()
-    except RagError as error:
-        st.error(plain(explain(error, language())), icon=":material/error:")
 
 
 def _choose_language() -> None:

@@ -13,6 +13,8 @@ from rwkv_rag.types import Answer, Citation, Hit
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~:$&])")
 
+_BLANK_LINES = re.compile(r"\n\s*\n")
+
 STYLE = """
 <style>
 .rag-answer {font-size: 1.06rem; line-height: 1.75; white-space: pre-wrap; overflow-wrap: anywhere;}
@@ -26,6 +28,7 @@ STYLE = """
 .rag-place b {color: #0f766e; font-weight: 600;}
 .rag-note {font-size: .84rem; color: #6b7a78;}
 .rag-title {font-size: 1.9rem; font-weight: 700; letter-spacing: -.01em; line-height: 1.3;}
+.rag-section {font-size: 1.15rem; font-weight: 650; margin-top: .6rem;}
 .rag-claim {color: #6b7a78; margin-top: .15rem;}
 </style>
 """
@@ -44,22 +47,18 @@ def passage_html(citation: Citation, hit: Hit | None) -> str:
     text, base = hit.chunk.text, hit.chunk.start
     before, after = text[: citation.start - base], text[citation.end - base :]
     marked = f"<mark>{html.escape(citation.quote)}</mark>"
-    return f'<div class="rag-passage">{html.escape(before)}{marked}{html.escape(after)}</div>'
+    return f'<div class="rag-passage">{_passage(before)}{marked}{_passage(after)}</div>'
 
 
 def hit_html(hit: Hit) -> str:
     """A passage without marks."""
-    return f'<div class="rag-passage">{html.escape(hit.chunk.text)}</div>'
+    return f'<div class="rag-passage">{_passage(hit.chunk.text)}</div>'
 
 
 def place_html(document: str, page: str, start: int, end: int, heading: str = "") -> str:
     """Where a passage stands: document, page, characters and headings."""
-    parts = [
-        f"<b>{html.escape(document)}</b>",
-        html.escape(page),
-        f"{start}–{end}",
-        html.escape(heading),
-    ]
+    name = f"<b>{html.escape(document)}</b>" if document else ""
+    parts = [name, html.escape(page), f"{start}–{end}", html.escape(heading)]
     return f'<div class="rag-place">{" · ".join(part for part in parts if part)}</div>'
 
 
@@ -71,6 +70,24 @@ def note_html(*parts: str) -> str:
 def hit_of(answer: Answer, citation: Citation) -> Hit | None:
     """The hit a citation was taken from."""
     return next((hit for hit in answer.hits if hit.chunk.id == citation.chunk), None)
+
+
+def title_html(title: str, claim: str) -> str:
+    """The head of a page."""
+    return (
+        f'<div class="rag-title">{html.escape(title)}</div>'
+        f'<div class="rag-claim">{html.escape(claim)}</div>'
+    )
+
+
+def section_html(title: str) -> str:
+    """The head of a part of a page."""
+    return f'<div class="rag-section">{html.escape(title)}</div>'
+
+
+def _passage(text: str) -> str:
+    """Escaped, and without blank lines: they only push the quote out of sight."""
+    return html.escape(_BLANK_LINES.sub("\n", text))
 
 
 def plain(text: str) -> str:

@@ -37,6 +37,7 @@ CHINESE = {
         "还没有知识库，请先到“知识库”页新建。"
     ),
     "Try asking": "可以这样问",
+    "Documents stay in one directory on this machine.": "文档保存在本机的一个目录中。",
     "New knowledge base": "新建知识库",
     "Name": "名称",
     "Passage length (characters)": "分段长度（字符）",

@@ -1,0 +1,71 @@
+"""Commands run in this process, with the stand-ins for models, in a home of their own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rwkv_rag.cli.main import run
+
+GARDEN = (
+    "The garden opens at six in the morning.\n\n"
+    "The annual fee is 48 pounds for a full plot.\n\nDogs must be kept on a lead.\n"
+)
+MANUAL = "# 手册\n\n## 保养\n\n滤芯的使用寿命约为 12 个月。\n\n## 售后\n\n整机保修期为 2 年。\n"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Cli = Callable[..., Ran]
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """Runs a command as `rwkv-rag` would, with stand-ins instead of models."""
+    for name in ("LC_ALL", "LC_MESSAGES", "RWKV_RAG_LANG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    monkeypatch.setenv("RWKV_RAG_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("RWKV_RAG_MODEL", "fake")
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*arguments: object) -> Ran:
+        capsys.readouterr()
+        code = run([str(argument) for argument in arguments])
+        return Ran(code, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def documents(tmp_path: Path) -> Path:
+    """A directory with an English and a Chinese document."""
+    folder = tmp_path / "documents"
+    folder.mkdir()
+    (folder / "garden.txt").write_text(GARDEN, encoding="utf-8")
+    (folder / "手册.md").write_text(MANUAL, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def indexed(cli: Cli, documents: Path) -> Cli:
+    """The commands, with both documents in the base "docs"."""
+    ran = cli("index", documents, "--kb", "docs", "--chunk-size", "60", "--chunk-overlap", "0")
+    assert ran.code == 0, ran.err
+    return cli

@@ -1,0 +1,94 @@
+"""`index` reads what it can, says why it skips the rest, and never leaves half a thing behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .conftest import Cli
+
+
+def test_a_directory_is_read_into_a_new_base(cli: Cli, documents: Path) -> None:
+    ran = cli("index", documents, "--kb", "docs")
+    assert ran.code == 0 and "2 indexed" in ran.out
+    names = [document["name"] for document in cli("kb", "show", "docs", "--json").json["documents"]]
+    assert names == ["garden.txt", "手册.md"]
+
+
+def test_indexing_again_changes_nothing_and_is_no_error(cli: Cli, documents: Path) -> None:
+    cli("index", documents, "--kb", "docs")
+    before = cli("kb", "show", "docs", "--json").json
+    ran = cli("index", documents, "--kb", "docs")
+    assert ran.code == 0 and "2 unchanged" in ran.out
+    assert cli("kb", "show", "docs", "--json").json == before
+
+
+def test_what_cannot_be_read_is_skipped_with_its_reason(cli: Cli, documents: Path) -> None:
+    (documents / "empty.txt").write_bytes(b"")
+    (documents / "picture.txt").write_bytes(bytes(range(256)) * 8)
+    ran = cli("index", documents, "--kb", "docs")
+    assert ran.code == 0 and "2 indexed" in ran.out and "2 skipped" in ran.out
+    assert "empty.txt" in ran.err and "picture.txt" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("empty.txt", b""), ("noise.txt", bytes(range(256)) * 8), ("bad.pdf", b"%PDF-1.7 broken")],
+)
+def test_one_unreadable_file_is_one_line_and_exit_code_2(
+    cli: Cli, tmp_path: Path, name: str, content: bytes
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    ran = cli("index", tmp_path / name, "--kb", "docs")
+    assert ran.code == 2 and ran.out == ""
+    assert name in ran.err and ran.err.count("\n") == 1
+    assert cli("kb", "list", "--json").json == []  # no empty base is left behind
+
+
+def test_a_missing_file_is_an_error_before_anything_is_made(cli: Cli, tmp_path: Path) -> None:
+    ran = cli("index", tmp_path / "nothing.txt", "--kb", "docs")
+    assert ran.code == 2 and "nothing.txt does not exist" in ran.err
+    assert cli("kb", "list", "--json").json == []
+
+
+def test_an_empty_directory_says_what_can_be_read(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    ran = cli("index", tmp_path / "empty", "--kb", "docs")
+    assert ran.code == 2 and ".pdf" in ran.err and ran.err.count("\n") == 1
+
+
+def test_a_failed_indexing_keeps_the_base_that_was_there(indexed: Cli, tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").write_bytes(b"")
+    assert indexed("index", tmp_path / "empty.txt", "--kb", "docs").code == 2
+    assert indexed("kb", "show", "docs", "--json").json["documents"]
+
+
+def test_other_chunk_sizes_than_the_base_has_are_refused(indexed: Cli, documents: Path) -> None:
+    ran = indexed("index", documents, "--kb", "docs", "--chunk-size", "500")
+    assert ran.code == 2 and "chunk size 60" in ran.err
+    assert indexed("index", documents, "--kb", "docs", "--chunk-size", "60").code == 0
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "../up", "-x", "x" * 65])
+def test_an_invalid_name_is_refused(cli: Cli, documents: Path, name: str) -> None:
+    ran = cli("index", documents, f"--kb={name}")
+    assert ran.code == 2 and ran.err.count("\n") == 1
+
+
+def test_impossible_sizes_are_refused(cli: Cli, documents: Path) -> None:
+    ran = cli("index", documents, "--kb", "docs", "--chunk-size", "50", "--chunk-overlap", "50")
+    assert ran.code == 2 and ran.err.count("\n") == 1
+    assert cli("kb", "list", "--json").json == []
+
+
+def test_reasons_reach_a_chinese_reader_in_chinese(cli: Cli, tmp_path: Path) -> None:
+    faulty = {"empty.txt": b"", "noise.txt": bytes(range(256)) * 8, "bad.pdf": b"%PDF-1.7 broken"}
+    faulty |= {"blank.md": b" \n", "table.xlsx": b"PK", "gone.txt": b""}
+    for name, content in faulty.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "gone.txt").unlink()
+    for name in faulty:
+        ran = cli("index", tmp_path / name, "--kb", "docs", "--lang", "zh")
+        said = ran.err.replace("错误", "").replace("跳过", "")
+        assert ran.code == 2 and any("\u4e00" <= char <= "\u9fff" for char in said), ran.err

@@ -1,0 +1,61 @@
+"""Settings come from what the user gave, then the environment, then defaults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rwkv_rag import config
+from rwkv_rag.errors import InputError
+
+
+def test_what_is_given_beats_the_environment(tmp_path: Path) -> None:
+    environ = {"RWKV_RAG_HOME": "/elsewhere", "RWKV_RAG_MODEL": "fake", "LANG": "zh_CN.UTF-8"}
+    given = config.load(home=tmp_path, model="other.pth", language="en", environ=environ)
+    assert (given.home, given.model, given.language) == (tmp_path, "other.pth", "en")
+
+
+def test_the_environment_beats_the_defaults(tmp_path: Path) -> None:
+    environ = {
+        "RWKV_RAG_HOME": str(tmp_path),
+        "RWKV_RAG_MODEL": "fake",
+        "LC_ALL": "zh_TW",
+        "LANG": "en",
+    }
+    read = config.load(environ=environ)
+    assert (read.home, read.model, read.language) == (tmp_path, "fake", "zh")
+
+
+def test_defaults_need_no_environment() -> None:
+    settings = config.load(environ={})
+    assert settings.home.is_absolute() and settings.home.name == "rwkv-rag"
+    assert (settings.model, settings.language, settings.strict) == ("builtin", "en", True)
+
+
+def test_a_tilde_in_the_home_is_the_users_directory() -> None:
+    home = config.load(home=Path("~/data"), environ={}).home
+    assert home == Path.home() / "data"
+
+
+def test_a_file_is_no_home(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("x")
+    with pytest.raises(InputError, match="not a directory"):
+        config.load(home=file, environ={})
+
+
+@pytest.mark.parametrize("value", ["C", "POSIX", "en_GB.UTF-8", "de_DE"])
+def test_other_languages_get_english(value: str) -> None:
+    assert config.locale_language({"LANG": value}) == "en"
+
+
+def test_our_own_variable_beats_the_locale() -> None:
+    assert config.locale_language({"RWKV_RAG_LANG": "zh", "LC_ALL": "en_US.UTF-8"}) == "zh"
+
+
+def test_an_empty_variable_counts_as_unset(tmp_path: Path) -> None:
+    environ = {"RWKV_RAG_HOME": "", "RWKV_RAG_MODEL": "", "LC_ALL": "", "LANG": "zh_CN"}
+    settings = config.load(environ=environ)
+    assert settings.model == "builtin" and settings.language == "zh"
+    assert settings.home == config.load(environ={}).home
