@@ -43,13 +43,13 @@ def page() -> None:
         _show_question(question)
         with st.chat_message("assistant", avatar=BOOK):
             st.html(sources.answer_html(answer.text, refused=answer.refused))
-            _show_proof(answer)
+            _show_proof(question, answer)
     if asked := st.chat_input(text("Your question"), max_chars=4000):
         question = str(asked)
         _show_question(question)
         with st.chat_message("assistant", avatar=BOOK), errors_shown():
             answer = _stream(shared, options, question)
-            _show_proof(answer)
+            _show_proof(question, answer)
             _turns().append((question, answer))
 
 
@@ -105,7 +105,7 @@ def _stream(shared: engine.Engine, options: Options, question: str) -> Answer:
     return answer
 
 
-def _show_proof(answer: Answer) -> None:
+def _show_proof(question: str, answer: Answer) -> None:
     """The cited passages, the others that were found, and the small print."""
     for number, citation in enumerate(answer.citations, start=1):
         _show_citation(number, citation, sources.hit_of(answer, citation))
@@ -115,10 +115,9 @@ def _show_proof(answer: Answer) -> None:
         with st.expander(text("Passages found") + f" ({len(others)})", icon=":material/search:"):
             for hit in others:
                 st.html(_place(hit) + sources.hit_html(hit))
-    seconds = (
-        sum(answer.timings.values()) if "total" not in answer.timings else answer.timings["total"]
-    )
-    st.html(sources.note_html(answer.note, text("{seconds:.1f} s", seconds=seconds)))
+    read_as = text("understood as: {query}", query=answer.query) if answer.query != question else ""
+    seconds = text("{seconds:.1f} s", seconds=answer.timings.get("total", 0.0))
+    st.html(sources.note_html(read_as, answer.note, seconds))
 
 
 def _show_citation(number: int, citation: Citation, hit: Hit | None) -> None:

@@ -15,7 +15,7 @@ from rwkv_rag.ui.words import language
 
 @contextmanager
 def errors_shown() -> Iterator[None]:
-    """Errors of ours become one line on the page; whatever follows the block is drawn all the same."""
+    """Errors of ours become one line on the page; what follows the block is drawn all the same."""
     try:
         yield
     except RagError as error:

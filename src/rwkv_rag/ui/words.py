@@ -27,16 +27,13 @@ CHINESE = {
     "New chat": "新对话",
     "Your question": "请输入问题",
     "Looking for passages …": "正在检索……",
-    "Sources": "出处",
     "Passages found": "检索到的段落",
-    "page": "页",
     "page {number}": "第 {number} 页",
     "understood as: {query}": "理解为：{query}",
     "{seconds:.1f} s": "{seconds:.1f} 秒",
     "There is no knowledge base yet. Make one on the Knowledge page.": (
         "还没有知识库，请先到“知识库”页新建。"
     ),
-    "Try asking": "可以这样问",
     "Documents stay in one directory on this machine.": "文档保存在本机的一个目录中。",
     "New knowledge base": "新建知识库",
     "Name": "名称",

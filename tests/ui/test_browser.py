@@ -1,0 +1,133 @@
+"""The whole way in a real browser: make a base, upload, ask, see the quote marked.
+
+`python tests/ui/test_browser.py PICTURE.png` takes the picture that the README shows.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import rwkv_rag
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+DOCUMENTS = Path(rwkv_rag.__file__).parent / "demo" / "documents"
+GARDEN, MANUAL = "harbour-street-garden-handbook.txt", "云雀L3空气净化器使用手册.md"
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Iterator[Any]:
+    """A browser page on a server of its own."""
+    pytest.importorskip("streamlit", reason="the pages need streamlit")
+    pytest.importorskip("playwright", reason="the browser test needs playwright")
+    if CHROMIUM is None:
+        pytest.skip("the browser test needs chromium (Debian: apt-get install chromium)")
+    with served(tmp_path / "home", model="fake") as address, browser(address) as opened:
+        yield opened
+
+
+@contextmanager
+def served(home: Path, *, model: str) -> Iterator[str]:
+    """`rwkv-rag ui` on a free port, until the block ends."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    line = [sys.executable, "-m", "rwkv_rag.ui", "--home", str(home), "--model", model]
+    line += ["--lang", "en", "--no-browser", "--port", str(port)]
+    environ = {**os.environ, "HOME": str(home.parent)}  # no settings of the user's own
+    server = subprocess.Popen(line, env=environ, stdout=subprocess.DEVNULL)
+    try:
+        _wait_for(port, server)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
+    for _ in range(300):
+        assert server.poll() is None, "the server ended by itself"
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise AssertionError("the server did not start within 30 s")
+
+
+@contextmanager
+def browser(address: str) -> Iterator[Any]:
+    """A page of a headless Chromium at `address`."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        try:
+            page = chromium.new_page(
+                viewport={"width": 1280, "height": 860}, device_scale_factor=1.5
+            )
+            page.set_default_timeout(30_000)
+            page.goto(address)
+            yield page
+        finally:
+            chromium.close()
+
+
+def make_base(page: Any, name: str, files: list[Path]) -> None:
+    page.get_by_role("link", name="Knowledge").click()
+    page.get_by_label("Name").fill(name)
+    page.get_by_role("button", name="Create").click()
+    page.get_by_text(f"Created {name}").wait_for()
+    page.locator("input[type=file]").set_input_files([str(file) for file in files])
+    page.get_by_role("button", name="Index", exact=True).click()
+    page.get_by_text(f"{len(files)} indexed").wait_for()
+
+
+def ask(page: Any, question: str, answers: int) -> None:
+    box = page.get_by_placeholder("Your question")
+    box.fill(question)
+    box.press("Enter")
+    page.locator(".rag-note").nth(answers - 1).wait_for()
+
+
+def test_a_newcomer_makes_a_base_uploads_a_file_and_sees_the_quote(page: Any) -> None:
+    make_base(page, "handbooks", [DOCUMENTS / GARDEN])
+    page.get_by_role("link", name="Chat").click()
+    ask(page, "When do the gates close from April to September?", 1)
+    mark = page.locator("mark").first
+    mark.wait_for()
+    assert "close at nine in the evening" in mark.inner_text()
+
+
+def take_picture(picture: Path, home: Path) -> None:
+    """One question in each language over the demonstration's documents, with the shipped model."""
+    with served(home, model="builtin") as address, browser(address) as page:
+        make_base(page, "handbooks", sorted(DOCUMENTS.iterdir()))
+        page.get_by_role("link", name="Chat").click()
+        ask(page, "滤芯的使用寿命是多久？", 1)
+        page.wait_for_timeout(1500)
+        page.screenshot(path=str(picture))
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="rwkv-rag-picture-") as folder:
+        take_picture(Path(sys.argv[1]), Path(folder) / "home")

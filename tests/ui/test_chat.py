@@ -1,0 +1,100 @@
+"""The chat page answers with marked sources, keeps sessions apart and trusts no document."""
+
+from __future__ import annotations
+
+import pytest
+
+from rwkv_rag.rag.pipeline import Pipeline
+from rwkv_rag.ui import engine
+from rwkv_rag.ui.server import SCRIPT
+
+from .conftest import engine as _engine  # noqa: F401  (skips this file without streamlit)
+
+from streamlit.testing.v1 import AppTest  # isort: skip
+
+
+def opened() -> AppTest:
+    return AppTest.from_file(str(SCRIPT), default_timeout=20).run()
+
+
+def html(page: AppTest) -> str:
+    return "\n".join(element.body for element in page.get("html"))
+
+
+def ask(page: AppTest, question: str) -> AppTest:
+    return page.chat_input[0].set_value(question).run()
+
+
+def test_without_a_base_the_page_says_where_to_make_one(shared: engine.Engine) -> None:
+    page = opened()
+    assert not page.exception
+    assert "Knowledge page" in page.info[0].value
+    assert len(page.chat_input) == 0
+
+
+def test_an_answer_comes_with_its_quote_marked(base: str) -> None:
+    page = ask(opened(), "What is the annual fee?")
+    assert not page.exception
+    assert "<mark>The annual fee is" in html(page)
+    assert any("garden" in expander.label for expander in page.expander)
+
+
+def test_nothing_a_document_says_becomes_html(base: str) -> None:
+    shown = html(ask(opened(), "What is the annual fee?"))
+    assert "<script>" not in shown and "&lt;script&gt;" in shown
+    assert "<img" not in shown
+
+
+def test_a_document_name_is_no_markdown(base: str) -> None:
+    page = ask(opened(), "What is the annual fee?")
+    label = next(expander.label for expander in page.expander if "garden" in expander.label)
+    assert "<b>" not in label
+
+
+def test_a_question_without_an_answer_is_refused(base: str) -> None:
+    shown = html(ask(opened(), "Who won the world cup?"))
+    assert "rag-refused" in shown and "<mark>" not in shown
+
+
+def test_sessions_do_not_see_each_other(base: str) -> None:
+    first, second = opened(), opened()
+    ask(first, "What is the annual fee?")
+    assert len(second.run().chat_message) == 0
+    assert len(first.chat_message) == 2
+
+
+def test_six_turns_are_handed_to_the_pipeline(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    answered = Pipeline.answer
+
+    def spy(self: Pipeline, question: str, **options: object) -> object:
+        seen.append([turn.question for turn in options["history"]])  # type: ignore[attr-defined]
+        return answered(self, question, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Pipeline, "answer", spy)
+    page = opened()
+    for number in range(8):
+        ask(page, f"What is the annual fee {number}?")
+    assert seen[0] == []
+    assert seen[7] == [f"What is the annual fee {number}?" for number in range(1, 7)]
+
+
+def test_a_new_chat_forgets_the_old_one(base: str) -> None:
+    page = ask(opened(), "What is the annual fee?")
+    page.button[0].click().run()
+    assert len(page.chat_message) == 0
+
+
+def test_the_page_speaks_chinese(base: str) -> None:
+    page = opened()
+    page.segmented_control(key="language").set_value("中文").run()
+    assert not page.exception
+    assert "向你的文档提问" in html(page)
+    assert page.chat_input[0].placeholder == "请输入问题"
+
+
+def test_an_error_is_shown_in_the_conversation(base: str, shared: engine.Engine) -> None:
+    page = opened()
+    shared.library.delete(base)
+    page = ask(page, "What is the annual fee?")
+    assert not page.exception

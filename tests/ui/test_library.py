@@ -1,0 +1,97 @@
+"""The knowledge page makes, shows and deletes bases, and asks before it deletes."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rwkv_rag.ui import engine, library
+
+from .conftest import engine as _engine  # noqa: F401  (skips this file without streamlit)
+
+from streamlit.testing.v1 import AppTest  # isort: skip
+
+
+def script() -> None:
+    from rwkv_rag.ui import library
+
+    library.page()
+
+
+def opened() -> AppTest:
+    return AppTest.from_function(script, default_timeout=20).run()
+
+
+def click(page: AppTest, label: str) -> AppTest:
+    return next(button for button in page.button if button.label == label).click().run()
+
+
+def names(shared: engine.Engine) -> list[str]:
+    return [base.name for base in shared.library.bases()]
+
+
+def test_a_base_is_made_with_the_sizes_given(shared: engine.Engine) -> None:
+    page = opened()
+    page.text_input[0].set_value("手册")
+    page.number_input[0].set_value(300)
+    page.number_input[1].set_value(50)
+    click(page, "Create")
+    made = shared.library.base("手册")
+    assert (made.chunk_size, made.chunk_overlap) == (300, 50)
+
+
+def test_a_bad_name_is_one_line_and_the_page_goes_on(base: str) -> None:
+    page = opened()
+    page.text_input[0].set_value("a/b")
+    click(page, "Create")
+    assert not page.exception
+    assert len(page.error) == 1 and "a/b" in page.error[0].value
+    assert len(page.dataframe) == 1  # the documents are still there
+
+
+def test_documents_are_listed(base: str) -> None:
+    page = opened()
+    assert page.dataframe[0].value["document"].tolist() == ["garden <b>.md"]
+
+
+def test_an_upload_is_indexed(base: str, shared: engine.Engine) -> None:
+    page = opened()
+    page.file_uploader[0].upload("tools.txt", b"Spades can be borrowed.", "text/plain").run()
+    click(page, "Index")
+    assert not page.exception
+    assert "tools.txt" in [info.name for info in shared.library.documents(base)]
+    assert "1 indexed" in page.success[0].value
+
+
+def test_an_unreadable_upload_says_why(base: str) -> None:
+    page = opened()
+    page.file_uploader[0].upload("empty.txt", b" ", "text/plain").run()
+    click(page, "Index")
+    assert not page.exception and "white space" in page.warning[0].value
+
+
+def test_a_document_is_removed(base: str, shared: engine.Engine) -> None:
+    click(opened(), "Remove")
+    assert shared.library.documents(base) == []
+
+
+def test_deleting_a_base_takes_two_clicks(base: str, shared: engine.Engine) -> None:
+    page = click(opened(), "Delete this knowledge base")
+    assert names(shared) == [base]
+    click(page, "Cancel")
+    assert names(shared) == [base]
+    page = click(click(page, "Delete this knowledge base"), "Yes, delete")
+    assert names(shared) == [] and not page.exception
+
+
+@given(st.text(max_size=300))
+def test_an_uploaded_name_stays_inside_its_folder(name: str) -> None:
+    safe = library.safe_name(name)
+    assert safe and "/" not in safe and "\\" not in safe
+    assert safe not in (".", "..") and safe.isprintable()
+
+
+def test_an_uploaded_name_keeps_its_last_part() -> None:
+    assert library.safe_name("C:\\temp\\报告.pdf") == "报告.pdf"
+    assert library.safe_name("../../etc/passwd") == "passwd"
+    assert library.safe_name("..") == "document.txt"
