@@ -44,10 +44,11 @@ class ScriptedModel:
         self.script = TOKENIZER.encode(script) if isinstance(script, str) else script
         self.vocab = vocab
         self.reads: list[list[int]] = []
+        self.memory = ReadTokens()
         self.steps = 0
 
     def forward(self, tokens: Sequence[Sequence[int]], state: ReadTokens | None = None) -> Output:
-        state = state or ReadTokens()
+        self.memory = state = state or ReadTokens()
         state.tokens += tokens[0]
         self.reads.append(list(tokens[0]))
         return Output(self._logits(0), state)
@@ -163,7 +164,9 @@ def test_a_grounded_answer_cut_short_ends_after_a_whole_word() -> None:
 
 def test_a_stop_string_ends_a_grounded_answer_before_it() -> None:
     source = "巴黎 \n\nUser: 是首都。"
-    pieces = deltas(ScriptedModel(source), sources=[source], stop=["\n\nUser:"])
+    model = ScriptedModel(source)
+    pieces = deltas(model, sources=[source], stop=["\n\nUser:"])
+    assert model.steps == 4  # 巴黎 | space | line feeds | User | :
     assert text(pieces) == "巴黎"
     assert pieces[-1].finish == "stop" and pieces[-1].span == SourceSpan(0, 0, 2)
 
@@ -179,6 +182,9 @@ def test_the_refusal_comes_out_exactly_and_without_span() -> None:
 def test_a_refusal_that_the_sources_contain_is_still_a_refusal() -> None:
     pieces = deltas(ScriptedModel("Paris"), sources=["Paris: 100"], refusal="Paris")
     assert pieces == [Delta("Paris", "refusal")]
+    assert pieces == deltas(
+        ScriptedModel("Paris"), sources=["Paris: 100"], refusal="Paris", max_tokens=1
+    )
 
 
 def test_an_answer_that_begins_like_the_refusal_is_shown_once_it_has_left_it() -> None:
@@ -228,6 +234,10 @@ def test_a_long_prompt_is_read_in_pieces_from_a_copy_of_the_initial_state(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(generation, "PREFILL_TOKENS", 4)
+    model = ScriptedModel("a")
+    generator = RwkvGenerator(model, TOKENIZER, name="scripted")
+    list(generator.generate("0123456789", sampling=GREEDY, max_tokens=1))
+    assert model.memory.tokens == TOKENIZER.encode("0123456789")
     start = ReadTokens([7])
     model = ScriptedModel("a")
     generator = RwkvGenerator(model, TOKENIZER, name="scripted", initial_state=start)
