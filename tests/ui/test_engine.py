@@ -15,7 +15,7 @@ def test_every_session_gets_the_same_engine(shared: engine.Engine) -> None:
 
 
 def test_a_long_job_lets_others_work_between_its_steps(shared: engine.Engine) -> None:
-    steps = shared.steps(iter(range(3)))
+    steps = shared.steps(lambda: iter(range(3)))
     assert next(steps) == 0
     with shared.turn():  # would wait for ever if the job kept the engine
         pass
@@ -26,7 +26,7 @@ def test_a_step_waits_for_its_turn(shared: engine.Engine) -> None:
     done = threading.Event()
 
     def work() -> None:
-        next(shared.steps(iter([1])))
+        next(shared.steps(lambda: iter([1])))
         done.set()
 
     with shared.turn():
@@ -48,7 +48,7 @@ def test_questions_are_answered_while_another_thread_indexes(
 
     def work() -> None:
         try:
-            for _ in shared.steps(shared.library.index(base, paths)):
+            for _ in shared.steps(lambda: shared.library.index(base, paths)):
                 pass
         except BaseException as error:
             failures.append(error)

@@ -7,7 +7,7 @@ any two steps of a long job, so that a chat goes on while another session indexe
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -38,8 +38,13 @@ class Engine:
         with self.lock:
             yield
 
-    def steps(self, job: Iterator[T]) -> Generator[T, None, None]:
-        """The steps of `job`, each with exclusive use of the engine; others may work in between."""
+    def steps(self, start: Callable[[], Iterator[T]]) -> Generator[T, None, None]:
+        """The steps of the job that `start` begins, each (and the beginning) with exclusive use.
+
+        Others may work in between.
+        """
+        with self.lock:
+            job = start()
         while True:
             with self.lock:
                 try:

@@ -104,7 +104,7 @@ def _index(shared: engine.Engine, name: str, uploads: Sequence[Any]) -> None:
     bar = st.progress(0.0, text("Indexing …"))
     with tempfile.TemporaryDirectory(prefix="rwkv-rag-upload-") as folder:
         paths = [_keep(Path(folder), number, upload) for number, upload in enumerate(uploads)]
-        for event in shared.steps(shared.library.index(name, paths)):
+        for event in shared.steps(lambda: shared.library.index(name, paths)):
             share = event.chunks_done / event.chunks_total if event.chunks_total else 0.0
             done = event.done + (share if event.stage == "embedding" else 0.0)
             bar.progress(min(1.0, done / max(1, event.total)), plain(event.document))
