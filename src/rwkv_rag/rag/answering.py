@@ -36,7 +36,8 @@ class Answering:
 
     strategy        who answers in strict mode: whole sentences, the reader, or grounded decoding
     threshold       a best hit less relevant than this (0..1) is a refusal, and no model is asked
-    coverage        a best sentence sharing less of the question than this (0..1) is a refusal
+    coverage        a best sentence sharing less of the question than this (0..1) is a refusal;
+                    None: what was measured to be enough in the language
     margin          a best reading below this is a refusal
     rank_weight     what a reading's margin loses for every place its passage stands below the first
     quotes          how many sentences are quoted, one or two
@@ -48,7 +49,7 @@ class Answering:
 
     strategy: Literal["quote", "read", "ground"] = "quote"
     threshold: float = 0.0
-    coverage: float = 0.0
+    coverage: float | None = None
     margin: float = 0.0
     rank_weight: float = 0.0
     quotes: int = 1
@@ -60,7 +61,7 @@ class Answering:
 
     def __post_init__(self) -> None:
         for name in ("threshold", "coverage"):
-            if not 0 <= getattr(self, name) <= 1:
+            if not 0 <= (getattr(self, name) or 0) <= 1:
                 raise InputError(f"{name} is {getattr(self, name)}; give a number from 0 to 1")
         for name in ("quotes", "top_k", "budget_tokens", "max_tokens"):
             if getattr(self, name) < 1:

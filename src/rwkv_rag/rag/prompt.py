@@ -85,7 +85,11 @@ def free(
     """
     told = _history(history[-TURNS:], budget // _HISTORY_SHARE, count)
     return _fitted(
-        FREE[language], {"question": clean(question), "history": told}, passages, budget, count
+        MATERIAL[language] + FREE[language],
+        {"question": clean(question), "history": told},
+        passages,
+        budget,
+        count,
     )
 
 
@@ -100,7 +104,9 @@ def strict(
 ) -> Prompt:
     """The prompt for an answer copied from a passage. Raises InputError as `free` does."""
     fields = {"question": clean(question), "refusal": refusal}
-    return _fitted(MATERIAL[language] + STRICT[language], fields, passages, budget, count)
+    return _fitted(
+        MATERIAL[language] + MATERIAL[language] + STRICT[language], fields, passages, budget, count
+    )
 
 
 def fill(template: str, fields: dict[str, str]) -> str:

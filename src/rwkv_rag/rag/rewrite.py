@@ -7,7 +7,7 @@ them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from rwkv_rag.rag.language import detect
 from rwkv_rag.rag.terms import content_runs
@@ -118,11 +118,14 @@ def _enriched(question: str, history: Sequence[Turn]) -> str:
     return " ".join([question, *words[:_MAX_WORDS]])
 
 
-def _salient(history: Sequence[Turn]) -> Iterator[str]:
-    """Content words of the turns before, newest first, back to a question that stands by itself."""
+def _salient(history: Sequence[Turn]) -> list[str]:
+    """Content words of the turns before, from the last question that stands by itself onwards."""
+    texts: list[str] = []
     for turn in reversed(history):
-        yield from content_runs(turn.question)
         if len(turn.answer) <= _SHORT_ANSWER[detect(turn.answer)]:
-            yield from content_runs(turn.answer)
+            texts.append(turn.answer)
+        texts.append(turn.question)
         if not points_back(turn.question) and not _SWAP[detect(turn.question)].match(turn.question):
-            return
+            break
+    runs = (run for text in reversed(texts) for run in content_runs(text))
+    return [run for run in runs if len(run) > 1 and not run[0].isdigit()]

@@ -28,6 +28,7 @@ _ABBREVIATION = re.compile(
     r"dept|est|gen|col|lt|sgt|capt|rev|hon|gov|sen|rep|mt|ft|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec)\.$",
     re.IGNORECASE,
 )
+_NEXT = re.compile(r"[ \t]*\n?(\S?)")
 _LIST_NUMBER = re.compile(r"\s*\(?(?:\d{1,3}|[A-Za-z])\.$")
 _BLOCK_START = re.compile(
     r"\s*(?:#{1,6}\s|[-*+•·]\s|>|\||```|\(?\d{1,3}[.)、．]|[一二三四五六七八九十]+、|第.{1,4}[条條章节節]|\n|$)"
@@ -61,12 +62,12 @@ def clauses(text: str, span: Span) -> list[Span]:
 def _is_border(text: str, start: int, match: re.Match[str]) -> bool:
     if match[0] == "\n":
         return not _is_wrapped_line(text, match.start())
-    if match[0][0] != ".":
+    if match[0][0] not in ".!?":
         return True
     before = text[max(start, match.end() - 40) : match.end()]
-    if len(match[0]) == 1 and (_ABBREVIATION.search(before) or _LIST_NUMBER.match(before)):
+    if match[0] == "." and (_ABBREVIATION.search(before) or _LIST_NUMBER.match(before)):
         return False
-    following = re.compile(r"[ \t]*\n?(\S?)").match(text, match.end())
+    following = _NEXT.match(text, match.end())
     return not (following and following[1].islower())
 
 

@@ -14,7 +14,7 @@ from rwkv_rag.interfaces import Generator, Reader
 from rwkv_rag.rag import prompt
 from rwkv_rag.rag.citations import Evidence
 from rwkv_rag.rag.marks import MarkFilter
-from rwkv_rag.rag.quote import quotes, support
+from rwkv_rag.rag.quote import ENOUGH, quotes, support
 from rwkv_rag.rag.sentences import sentences
 from rwkv_rag.types import Delta, Hit, Language, Sampling, SourceSpan, Turn
 
@@ -77,12 +77,13 @@ class Quoting:
     """The best sentences as they stand, in reading order within a passage."""
 
     limit: int
-    coverage: float
+    coverage: float | None
     stage: Stage = field(default="quote", init=False)
 
     def draft(self, task: Task) -> Iterator[Delta | Draft]:
-        found = quotes(task.query, task.texts, self.limit)
-        if not found or found[0].coverage < self.coverage:
+        found = quotes(task.question, task.texts, self.limit, query=task.query)
+        enough = ENOUGH[task.language] if self.coverage is None else self.coverage
+        if not found or found[0].coverage < enough:
             yield Draft("", refused=True)
             return
         top = found[0].passage
@@ -212,7 +213,8 @@ def _from_span(task: Task, span: SourceSpan, *, streamed: bool = False) -> Draft
     start = min([span.start, *(a for a, _ in around)])
     end = max([span.end, *(b for _, b in around)])
     text = hit.chunk.text[span.start : span.end].strip()
-    return Draft(text, (Evidence(hit, start, end),), streamed=streamed)
+    note = QUOTED[task.language]
+    return Draft(text, (Evidence(hit, start, end),), streamed=streamed, note=note)
 
 
 def _slice(piece: Evidence) -> str:

@@ -1,0 +1,294 @@
+"""Which stretch of a sentence answers a question: a linear score over countable signs.
+
+Knows no model. A candidate runs from one cut point of a sentence to a later one; cut points are
+clause borders, brackets, numbers, and the small words beside which answers begin and end. The signs
+(is the question's wording near? is a number asked for, and is there one?) are weighed by fitted
+`span_weights`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
+from typing import NamedTuple
+
+from rwkv_rag.rag.language import HAN, detect
+from rwkv_rag.rag.quote import ENOUGH
+from rwkv_rag.rag.sentences import Span, clauses, sentences
+from rwkv_rag.rag.span_weights import WEIGHTS
+from rwkv_rag.rag.terms import rarity, stem, terms
+from rwkv_rag.types import Language, Reading, SourceSpan
+
+Signs = Mapping[str, float]
+
+_MAX_LENGTH = {"zh": 60, "en": 120}  # characters of a candidate that is not made of whole clauses
+_NEAR = {"zh": 10, "en": 40}
+_PUNCTUATION = "，。！？；：、,.;:!?—… \n\t"
+
+_BRACKET = re.compile(r"[、「」『』“”《》（）()\"/～~]+")
+_SMALL = {
+    "zh": re.compile(r"[是為为於于在由有至到從从與与和及或被將将的了稱称叫位約约共達达以因]"),
+    "en": re.compile(
+        r"\b(?:in|on|at|by|for|from|to|of|with|as|and|or|who|which|that|when|because|is|was|were|"
+        r"are|has|had|an?|the)\b"
+    ),
+}
+_NUMBER = re.compile(r"\d[\d,.]*(?:[年月日%％]|[十百千万萬亿億]+)*")
+_UNIT = re.compile(r"[ -][A-Za-z]+")
+_WORDS = re.compile(r"[A-Za-z]+|\d+(?:[.,]\d+)*")
+
+_ASKS = {
+    "zh": {
+        "number": re.compile("多少|[几幾](?!乎)|多[大高长長久远遠]|人数|人數|金额|金額|数额"),
+        "time": re.compile("何[时時年]|哪一?[年天]|[时時][候间間]|日期|[几幾]年"),
+        "person": re.compile("[谁誰]|何人|哪一?位|姓名|叫什么"),
+        "place": re.compile(
+            "哪[里裡裏儿]|何[处處地]|哪一?[个個]?(?:国|國|城|省|市|州|地)|地[点點]|位[于於]"
+        ),
+        "reason": re.compile("[为為]什[么麼]|[为為]何|原因|目的"),
+        "account": re.compile(
+            "怎|如何|什[么麼][样樣]|哪些|是什[么麼]|[介简簡][绍紹述]|[结結]果|[内內]容|理由"
+        ),
+    },
+    "en": {
+        "number": re.compile(r"\b(?:how (?:many|much|long|old|far|tall|high)|number of|percent)\b"),
+        "time": re.compile(r"\bwhen\b|\bwh(?:at|ich) (?:year|date|day|month|century)\b"),
+        "person": re.compile(r"\bwho(?:m|se)?\b"),
+        "place": re.compile(r"\bwhere\b|\bwh(?:at|ich) (?:country|city|state|place|town)\b"),
+        "reason": re.compile(r"\bwhy\b|\breason\b"),
+        "account": re.compile(r"\b(?:how|describe|explain|definition)\b"),
+    },
+}
+_LOOKS = {
+    "number": re.compile(
+        r"\d|[一二三四五六七八九十百千万萬两兩]|\b(?:one|two|three|four|five|six|seven|ten)\b"
+    ),
+    "digit": re.compile(r"\d"),
+    "time": re.compile(
+        r"\d{3,4}|\d[月日年]|年|\b(?:January|February|March|April|May|June|July|August|September|"
+        r"October|November|December)\b"
+    ),
+    "place": re.compile(r"[省市县縣区區国國州岛島镇鎮村路街]"),
+    "cause": re.compile(r"因|由[于於]|所以|\bbecause\b|\bdue to\b"),
+}
+_ASKED = re.compile(
+    "为什么|為什麼|什么|什麼|哪|谁|誰|多少|[几幾]|何|怎|如何|多[大高长長久远遠]|"
+    r"\b(?:who|whom|whose|what|when|where|which|why|how)\b",
+    re.IGNORECASE,
+)
+_CUE = re.compile("(?:哪一?|[几幾]|多少|何)(?:[个個种種位座条條])?(\\w)")
+
+
+class Sentence(NamedTuple):
+    """A sentence to look in: its span, its share of the question, and its rank by that share."""
+
+    span: Span
+    coverage: float
+    rank: int
+
+
+class SpanReader:
+    """A Reader without a model: the best-scoring span of the sentences that share most.
+
+    It looks at the `sentences` likeliest ones. The margin is how far the best one's share of the
+    question lies above `ENOUGH`.
+    """
+
+    def __init__(self, sentences: int = 3) -> None:
+        self._sentences = sentences
+
+    def read(self, question: str, passages: Sequence[str]) -> list[Reading | None]:
+        return [self._read(question, n, passage) for n, passage in enumerate(passages)]
+
+    def _read(self, question: str, number: int, passage: str) -> Reading | None:
+        prepared, likely = prepare(question, passage, self._sentences)
+        weights = WEIGHTS[prepared.language]
+        scored = (
+            (sum(weights.get(sign, 0.0) * value for sign, value in signs.items()), span)
+            for sentence in likely
+            for span, signs in prepared.signs(passage, sentence)
+        )
+        best = max(scored, default=None)
+        if best is None:
+            return None
+        margin = likely[0].coverage - ENOUGH[prepared.language]
+        return Reading(SourceSpan(number, *best[1]), margin)
+
+
+def prepare(question: str, passage: str, limit: int) -> tuple[Question, list[Sentence]]:
+    """The question weighed by what is rare in the passage, and the `limit` likeliest sentences."""
+    spans = sentences(passage)
+    held = [set(terms(passage[slice(*span)])) for span in spans]
+    rare = rarity(held)
+    unknown = max(rare.values(), default=0.0)
+    wanted = set(terms(question))
+    total = sum(rare.get(term, unknown) for term in wanted) or 1.0
+    shares = [sum(rare[term] for term in wanted & each) / total for each in held]
+    best = sorted(zip(shares, spans, strict=True), key=lambda pair: -pair[0])[:limit]
+    known = {term: rare[term] for term in wanted if term in rare}
+    likely = [Sentence(span, share, rank) for rank, (share, span) in enumerate(best)]
+    return Question(question, known), likely
+
+
+def candidates(text: str, span: Span, language: Language) -> Iterator[tuple[int, int, str, str]]:
+    """Every (start, end, kind of start, kind of end) worth scoring within one sentence."""
+    starts, ends = _cut_points(text, span, language)
+    longest = _MAX_LENGTH[language]
+    for start, first in starts.items():
+        for end, last in ends.items():
+            whole = first == last == "clause"
+            if start < end and (whole or end - start <= longest):
+                yield start, end, first, last
+
+
+def _cut_points(text: str, span: Span, language: Language) -> tuple[dict[int, str], dict[int, str]]:
+    """Where candidates may start and end, each place with the kind of its strongest reason."""
+    starts: dict[int, str] = {}
+    ends: dict[int, str] = {}
+    for start, end in clauses(text, span):
+        starts[start] = "clause"
+        ends[_rstrip(text, start, end)] = "clause"
+    for match in _BRACKET.finditer(text, *span):
+        starts.setdefault(_lstrip(text, match.end(), span[1]), "bracket")
+        ends.setdefault(_rstrip(text, span[0], match.start()), "bracket")
+    for match in _NUMBER.finditer(text, *span):
+        starts.setdefault(match.start(), "number")
+        for end in _ends_of_number(text, match.end(), language):
+            ends.setdefault(min(end, span[1]), "number")
+    for match in _SMALL[language].finditer(text, *span):
+        starts.setdefault(_lstrip(text, match.end(), span[1]), "small")
+        ends.setdefault(_rstrip(text, span[0], match.start()), "small")
+        if language == "en":
+            starts.setdefault(match.start(), "article")
+    return starts, ends
+
+
+def _ends_of_number(text: str, end: int, language: Language) -> Iterator[int]:
+    """Behind the number, and behind the measure word that may follow it."""
+    yield end
+    if language == "zh":
+        yield from (end + 1, end + 2)
+    elif unit := _UNIT.match(text, end):
+        yield unit.end()
+
+
+class Question:
+    """A question ready for scoring spans: its terms' weights, what it asks for, its wording."""
+
+    def __init__(self, text: str, weights: Mapping[str, float]) -> None:
+        self.language = detect(text)
+        self._weights = weights
+        self._total = sum(weights.values()) or 1.0
+        self._asks = self._kind(text.lower())
+        cue = _CUE.search(text)
+        self._cue = cue[1] if cue else ""
+        self._before, self._after = self._wording(text)
+
+    def _kind(self, text: str) -> str:
+        asked = _ASKS[self.language].items()
+        return next((kind for kind, pattern in asked if pattern.search(text)), "thing")
+
+    def _wording(self, text: str) -> tuple[str, str]:
+        """What stands right before and after the word that asks: two characters, or one word."""
+        match = _ASKED.search(text)
+        if not match:
+            return "", ""
+        if self.language == "zh":
+            return text[max(0, match.start() - 2) : match.start()], text[match.end() :][:2]
+        after = [word for word in _WORDS.findall(text[match.end() :]) if len(word) > 3]
+        return "", after[0].lower() if after else ""
+
+    def signs(self, text: str, sentence: Sentence) -> Iterator[tuple[Span, Signs]]:
+        """Every candidate span of a sentence with its signs."""
+        start, end = sentence.span
+        language: Language = "zh" if re.search(f"[{HAN}]", text[start:end]) else "en"
+        mass = self._mass(text[start:end])
+
+        def held(a: int, b: int) -> float:
+            """The share of the question between two places of the text."""
+            a, b = max(a, start) - start, min(b, end) - start
+            return min(mass[b] - mass[a], 1.5) if a < b else 0.0
+
+        pieces = clauses(text, sentence.span)
+        for a, b, first, last in candidates(text, sentence.span, language):
+            near = _NEAR[language]
+            left = max(x for x, _ in pieces if x <= a)
+            right = min(y for _, y in pieces if y >= b)
+            inside = held(a, b)
+            found = self._own_signs(text[a:b], language)
+            found |= {
+                "coverage": sentence.coverage,
+                f"rank {sentence.rank}": 1.0,
+                "inside": inside,
+                "inside nothing": float(inside == 0),
+                "clause": held(left, right),
+                "just before": held(a - near, a),
+                "just after": held(b, b + near),
+                "before": held(start, a),
+                "after": held(b, end),
+                f"starts at {first}": 1.0,
+                f"ends at {last}": 1.0,
+                "whole clauses": float(first == last == "clause"),
+                "opens sentence": float(a == start),
+                "after copula": float(text[a - 1 : a] in ("是", "為", "为", "稱", "称", "叫")),
+                "after place word": float(text[a - 1 : a] in ("在", "於", "于")),
+                "before of": float(text[b : b + 1] == "的"),
+                "wording before": float(
+                    self._before != "" and self._before in text[max(start, a - 8) : a]
+                ),
+                "wording after": float(
+                    self._after != "" and self._after in text[b : b + near].lower()
+                ),
+            }
+            yield (a, b), found
+
+    def _mass(self, text: str) -> list[float]:
+        """Running sum, by character, of the weight of the question's terms."""
+        weights = [0.0] * len(text)
+        for match in _WORDS.finditer(text):
+            weights[match.start()] += self._weights.get(stem(match[0]), 0.0)
+        for place, character in enumerate(text):
+            if character > "\u3000":
+                weights[place] += self._weights.get(character, 0.0)
+                weights[place] += self._weights.get(text[place : place + 2], 0.0)
+        return [0.0, *accumulate(weight / self._total for weight in weights)]
+
+    def _own_signs(self, text: str, language: Language) -> dict[str, float]:
+        """What a span shows by itself, seen with what is asked for."""
+        words = len(text) if language == "zh" else len(text.split())
+        length = math.log(words + 0.5)
+        asks = self._asks
+        found = {
+            f"{asks}: length": length,
+            f"{asks}: length squared": length * length,
+            "one": float(words == 1),
+            "shortness": 1.0 / words if words else 1.0,
+            "commas": float(text.count("，") + text.count(", ")),
+            "unbalanced": float(
+                any(text.count(a) != text.count(b) for a, b in ("「」", "（）", "()", "《》", "“”"))
+            ),
+            "cue at end": float(self._cue != "" and self._cue in text[-2:]),
+            "unit at end": float(text[-1:] in "年月日人元个個"),
+        }
+        for looks, pattern in _LOOKS.items():
+            if pattern.search(text):
+                found[f"{asks}: {looks}"] = 1.0
+        if language == "en":
+            capitals = [word[:1].isupper() for word in text.split()]
+            found[f"{asks}: capital"] = float(bool(capitals) and capitals[0])
+            found[f"{asks}: all capitals"] = float(bool(capitals) and all(capitals))
+        return found
+
+
+def _lstrip(text: str, start: int, end: int) -> int:
+    while start < end and text[start] in _PUNCTUATION:
+        start += 1
+    return start
+
+
+def _rstrip(text: str, start: int, end: int) -> int:
+    while end > start and text[end - 1] in _PUNCTUATION:
+        end -= 1
+    return end
