@@ -1,0 +1,204 @@
+"""RWKV's World tokenizer: greedy longest match of byte strings, from a vocabulary file of any size.
+
+Knows bytes and token ids; nothing of models, templates or special words. Written by hand because no
+packaged tokenizer takes a vocabulary file in this format with greedy matching over bytes; numba
+compiles the two inner loops.
+
+File format (rwkv_vocab_v20230424.txt): one token a line, `id literal length`, where `literal` is a
+Python str or bytes literal and `length` its number of bytes. Id 0 is not in the file: it ends a document.
+"""
+
+from __future__ import annotations
+
+import ast
+import codecs
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numba import njit
+
+from rwkv_rag.errors import InputError, NotFound, UnsupportedModel
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Ints = NDArray[np.int32]
+
+END_OF_TEXT = 0
+_HASH = 0x9E3779B97F4A7C15  # Fibonacci hashing: 2**64 / golden ratio
+
+
+class Tokenizer:
+    """A vocabulary and its greedy longest-match encoder. `tokens[id]` are a token's bytes."""
+
+    def __init__(self, tokens: Sequence[bytes]) -> None:
+        """`tokens[0]` must be empty; every single byte must be among the rest."""
+        missing = set(range(256)) - {t[0] for t in tokens if len(t) == 1}
+        if not tokens or tokens[0] or missing:
+            raise UnsupportedModel(
+                f"the vocabulary lacks {len(missing)} of the 256 single bytes or uses id 0; "
+                "use a vocabulary file in RWKV's World format"
+            )
+        self.tokens = tuple(tokens)
+        self._trie = _build_trie(self.tokens)
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Tokenizer:
+        """Read a vocabulary file; ids may leave gaps, which decode to nothing."""
+        try:
+            lines = Path(path).read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            raise NotFound(f"no vocabulary file at {path}") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise UnsupportedModel(f"{path} is not a vocabulary file: {error}") from error
+        entries = dict(_parse_line(line, number, path) for number, line in enumerate(lines, 1))
+        return cls([entries.get(i, b"") for i in range(max(entries, default=0) + 1)])
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids: 0 .. vocab_size - 1."""
+        return len(self.tokens)
+
+    def token_bytes(self, token: int) -> bytes:
+        """The bytes of one token; empty for id 0 and for ids outside the vocabulary."""
+        return self.tokens[token] if 0 <= token < len(self.tokens) else b""
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of `text`. Lone surrogates, which UTF-8 cannot hold, become "?"."""
+        return self.encode_bytes(text.encode("utf-8", errors="replace"))
+
+    def encode_bytes(self, data: bytes) -> list[int]:
+        """Token ids whose bytes joined are exactly `data`."""
+        ids: list[int] = self.encode_array(data).tolist()
+        return ids
+
+    def encode_array(self, data: bytes) -> Ints:
+        """Like `encode_bytes`, as an int32 array: for large corpora."""
+        out = np.empty(len(data), dtype=np.int32)
+        count = _greedy(np.frombuffer(data, dtype=np.uint8), *self._trie, out)
+        return out[:count]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Text of `ids`; bytes that are not UTF-8 become U+FFFD."""
+        return b"".join(self.token_bytes(i) for i in ids).decode("utf-8", errors="replace")
+
+
+class StreamDecoder:
+    """Decodes ids one by one, holding back bytes of a character that is not complete yet."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
+
+    def push(self, token: int) -> str:
+        """Text that has become certain with `token`; often a character, sometimes nothing."""
+        return self._utf8.decode(self._tokenizer.token_bytes(token))
+
+    def flush(self) -> str:
+        """What was held back; a cut-off character becomes U+FFFD."""
+        return self._utf8.decode(b"", final=True)
+
+
+def write_vocabulary(path: Path, tokens: Sequence[bytes]) -> None:
+    """Write `tokens` (index = id, id 0 left out) in the official format."""
+    lines = [f"{i} {_literal(token)} {len(token)}" for i, token in enumerate(tokens) if token]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _literal(token: bytes) -> str:
+    try:
+        return repr(token.decode("utf-8"))
+    except UnicodeDecodeError:
+        return repr(token)
+
+
+def _parse_line(line: str, number: int, path: str | Path) -> tuple[int, bytes]:
+    first, last = line.find(" "), line.rfind(" ")
+    try:
+        value = ast.literal_eval(line[first + 1 : last])
+        token = value.encode("utf-8") if isinstance(value, str) else bytes(value)
+        entry = int(line[:first]), token
+        if first == last or len(token) != int(line[last + 1 :]) or entry[0] < 1 or not token:
+            raise ValueError("length or id is wrong")
+    except (ValueError, SyntaxError, TypeError) as error:
+        raise UnsupportedModel(
+            f"{path}, line {number}: not an entry of a World vocabulary: {line[:60]!r}"
+        ) from error
+    return entry
+
+
+def _build_trie(tokens: Sequence[bytes]) -> tuple[NDArray[np.int64], Ints, Ints]:
+    data = np.frombuffer(b"".join(tokens), dtype=np.uint8)
+    lengths = np.array([len(t) for t in tokens], dtype=np.int32)
+    slots = 1 << max(10, (2 * len(data)).bit_length())
+    keys = np.full(slots, -1, dtype=np.int64)
+    children = np.zeros(slots, dtype=np.int32)
+    ids = np.full(len(data) + 1, -1, dtype=np.int32)
+    _insert_all(data, lengths, keys, children, ids)
+    return keys, children, ids
+
+
+# The trie is one hash table: key = node * 256 + byte -> child node; ids[node] is the token that ends
+# there or -1. Linear probing; the table is at most half full.
+
+
+@njit(cache=True, nogil=True)
+def _slot(keys: NDArray[np.int64], key: int) -> int:
+    mask = len(keys) - 1
+    slot = int((np.uint64(key) * np.uint64(_HASH)) >> np.uint64(32)) & mask
+    while keys[slot] != -1 and keys[slot] != key:
+        slot = (slot + 1) & mask
+    return slot
+
+
+@njit(cache=True, nogil=True)
+def _insert_all(
+    data: NDArray[np.uint8], lengths: Ints, keys: NDArray[np.int64], children: Ints, ids: Ints
+) -> None:
+    nodes = 1
+    start = 0
+    for token in range(len(lengths)):
+        node = 0
+        for i in range(start, start + lengths[token]):
+            key = node * 256 + data[i]
+            slot = _slot(keys, key)
+            if keys[slot] == -1:
+                keys[slot] = key
+                children[slot] = nodes
+                nodes += 1
+            node = children[slot]
+        start += lengths[token]
+        if node:
+            ids[node] = token
+
+
+@njit(cache=True, nogil=True)
+def _greedy(
+    data: NDArray[np.uint8], keys: NDArray[np.int64], children: Ints, ids: Ints, out: Ints
+) -> int:
+    count = 0
+    start = 0
+    while start < len(data):
+        node = 0
+        end = start
+        best = start
+        while end < len(data):
+            slot = _slot(keys, node * 256 + data[end])
+            if keys[slot] == -1:
+                break
+            node = children[slot]
+            end += 1
+            if ids[node] >= 0:
+                out[count] = ids[node]
+                best = end
+        count += 1
+        start = best
+    return count
+
+
+def check_ids(ids: Sequence[int], vocab_size: int) -> None:
+    """Raise InputError if an id lies outside a model's vocabulary."""
+    if ids and not (0 <= min(ids) and max(ids) < vocab_size):
+        raise InputError(f"token id outside the model's vocabulary of {vocab_size}")

@@ -1,0 +1,112 @@
+"""The small differentiable heads of the roles: embed, read, rerank. Knows no templates and no data.
+
+Parameter names are those of the shipped checkpoint under `heads.<role>.`; `encoders` runs the same
+mathematics without autograd (tested against these modules).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rwkv_rag.tuning.network import HEAD_SIZE, Block, Network, NetworkShape
+
+
+class Heads(nn.Module):
+    """All heads and the initial states of the roles, trained together with one base."""
+
+    def __init__(self, shape: NetworkShape, rerank_layers: tuple[int, ...]) -> None:
+        super().__init__()
+        self.embed = EmbedHead(shape.width)
+        self.read = ReadHead(shape)
+        self.rerank = RerankHead(shape, rerank_layers)
+        zeros = torch.zeros(shape.layers, shape.heads, HEAD_SIZE, HEAD_SIZE)
+        self.states = nn.ParameterDict(
+            {role: nn.Parameter(zeros.clone()) for role in ("embed", "read", "rerank")}
+        )
+
+
+class EmbedHead(nn.Module):
+    """Final hidden state at the end-of-text token to a unit vector."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(width, width, bias=False)
+        nn.init.orthogonal_(self.proj.weight)
+
+    def forward(self, base: Network, state: Tensor, ids: Tensor, lengths: Tensor) -> Tensor:
+        """Vectors (B, C) of right-padded `ids` (B, T) that end at `lengths` with end-of-text."""
+        hidden, _ = base.hidden(ids, state)
+        last = hidden[torch.arange(len(ids)), lengths - 1]
+        return F.normalize(self.proj(last).float(), dim=-1)
+
+
+class ReadHead(nn.Module):
+    """Start and end scores for every token: one RWKV-7 block reads the hidden states backwards.
+
+    The base has seen what stands left of a token, the block what stands right of it; index 0
+    (end-of-text) has then seen all and scores "not answered here".
+    """
+
+    def __init__(self, shape: NetworkShape) -> None:
+        super().__init__()
+        self.block = Block(shape, 0)
+        self.mix = nn.Linear(2 * shape.width, shape.width)
+        self.out = nn.Linear(shape.width, 2)
+
+    def forward(self, base: Network, state: Tensor, ids: Tensor, lengths: Tensor) -> Tensor:
+        """Scores (B, T, 2): start and end of the answer, fp32; meaningless past `lengths`."""
+        hidden, _ = base.hidden(ids, state)
+        order = reversal(lengths, ids.shape[1])  # its own inverse
+        flip = order[..., None].expand(-1, -1, hidden.shape[-1])
+        start = hidden.new_zeros(
+            (len(ids), self.block.att.heads, HEAD_SIZE, HEAD_SIZE), dtype=torch.float32
+        )
+        back, _, _ = self.block(hidden.gather(1, flip), None, start)
+        both = torch.cat([hidden, back.gather(1, flip)], -1)
+        scores: Tensor = self.out(F.gelu(self.mix(both))).float()
+        return scores
+
+
+class RerankHead(nn.Module):
+    """One score from the base's WKV states: a few blocks take a single step, each reading one layer.
+
+    After Hou et al., "EmbeddingRWKV" (2026): the state of layer `layers[i]` is the initial state of
+    block i, whose input is one learned vector.
+    """
+
+    def __init__(self, shape: NetworkShape, layers: tuple[int, ...]) -> None:
+        super().__init__()
+        self.layers = layers
+        small = NetworkShape(
+            len(layers),
+            shape.width,
+            1,
+            shape.rank_w,
+            shape.rank_a,
+            shape.rank_v,
+            shape.rank_g,
+        )
+        self.emb = nn.Embedding(1, shape.width)
+        self.blocks = nn.ModuleList(Block(small, i) for i in range(len(layers)))
+        self.ln_out = nn.LayerNorm(shape.width)
+        self.fc1 = nn.Linear(shape.width, shape.width)
+        self.fc2 = nn.Linear(shape.width, 1, bias=False)
+
+    def forward(self, base: Network, state: Tensor, ids: Tensor, lengths: Tensor) -> Tensor:
+        """Logits (B,): positive means that the document answers the query."""
+        _, states = base.hidden(ids, state, lengths)
+        x = self.emb.weight.expand(len(ids), 1, -1)
+        v_first: Tensor | None = None
+        for block, layer in zip(self.blocks, self.layers, strict=True):
+            x, v_first, _ = block(x, v_first, states[layer])
+        logits: Tensor = self.fc2(torch.tanh(self.fc1(self.ln_out(x[:, 0])))).float()
+        return logits[:, 0]
+
+
+def reversal(lengths: Tensor, total: int) -> Tensor:
+    """Indices (B, total) that reverse the first `lengths[i]` positions and leave the others."""
+    position = torch.arange(total, device=lengths.device).expand(len(lengths), -1)
+    mirrored = lengths[:, None] - 1 - position
+    return torch.where(mirrored >= 0, mirrored, position)

@@ -1,0 +1,94 @@
+"""The loop: resuming, schedule, parameter groups, broken checkpoints."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from rwkv_rag.errors import CorruptData
+from rwkv_rag.tuning.network import Network, NetworkShape
+from rwkv_rag.tuning.optimiser import adamw, warmup_stable_decay
+from rwkv_rag.tuning.trainer import StepLoss, Trainer, TrainerSettings
+
+
+class Killed(Exception):
+    """Stands for a process that ends between two steps."""
+
+
+def make(folder: Path, *, steps: int = 12) -> Trainer:
+    torch.manual_seed(1)
+    module = nn.Linear(6, 3)
+
+    def loss(step: int) -> StepLoss:
+        x = torch.randn(8, 6, generator=torch.Generator().manual_seed(step))
+        return StepLoss((module(x) - x[:, :3]).square().mean(), "toy", 8)
+
+    settings = TrainerSettings(folder, steps, lr=0.05, warmup=2, save_every_s=0.0)
+    return Trainer(module, loss, settings)
+
+
+def losses(folder: Path) -> list[float]:
+    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line)["loss"] for line in lines]
+
+
+def test_killed_run_goes_on_with_the_same_loss_curve(tmp_path: Path) -> None:
+    make(tmp_path / "whole").run()
+
+    def kill(step: int) -> None:
+        if step == 7:
+            raise Killed
+
+    with pytest.raises(Killed):
+        make(tmp_path / "cut").run(after_step=kill)
+    (tmp_path / "cut/metrics.jsonl").write_text("", encoding="utf-8")
+    again = make(tmp_path / "cut")
+    resumed_at = again.step
+    again.run()
+    assert resumed_at == 6  # the checkpoint of step 7 was not reached
+    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")[resumed_at:]
+
+
+def test_loss_falls(tmp_path: Path) -> None:
+    make(tmp_path, steps=60).run()
+    curve = losses(tmp_path)
+    assert curve[-1] < curve[0] / 2
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a checkpoint", "cut"])
+def test_damaged_checkpoint_is_named_and_kept(tmp_path: Path, damage: bytes | str) -> None:
+    make(tmp_path).run()
+    path = tmp_path / "checkpoint.pt"
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2] if isinstance(damage, str) else damage)
+    with pytest.raises(CorruptData, match=r"checkpoint\.pt"):
+        make(tmp_path)
+    assert path.exists()
+
+
+def test_schedule_warms_up_stays_and_falls() -> None:
+    rates = [warmup_stable_decay(s, 100, peak=1.0, warmup=10, decay=0.2) for s in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[10:80] == [1.0] * 70
+    assert all(a > b for a, b in zip(rates[80:], rates[81:], strict=False))
+    assert rates[-1] == pytest.approx(0.05)
+
+
+def test_only_large_matrices_decay_and_w0_learns_twice_as_fast() -> None:
+    network = Network(NetworkShape(2, 128, 300, 8, 8, 8, 16))
+    names = {id(p): n for n, p in network.named_parameters()}
+    optimiser = adamw(network.named_parameters(), lr=1.0, weight_decay=0.1)
+    rules = {
+        names[id(p)]: (group["weight_decay"], group["scale"])
+        for group in optimiser.param_groups
+        for p in group["params"]
+    }
+    assert rules["blocks.1.att.key.weight"] == (0.1, 1.0)
+    assert rules["blocks.0.att.w0"] == (0.0, 2.0)
+    assert rules["blocks.0.att.w1"] == (0.0, 1.0)
+    assert rules["ln_out.weight"] == (0.0, 1.0)
+    assert len(rules) == len(names)
