@@ -156,7 +156,7 @@ def _read_torch(path: Path, *, mapped: bool) -> dict[str, torch.Tensor]:
     except _UNREADABLE as error:
         reason = str(error).split("\n")[0][:120]
         raise UnsupportedModel(
-            f"no readable PyTorch file: damaged, cut short or not only tensors ({reason}); {_WANTED}"
+            f"damaged, cut short, or more than tensors ({reason}); {_WANTED}"
         ) from error
     if not isinstance(content, dict):
         raise UnsupportedModel(f"holds a {type(content).__name__} instead of tensors; {_WANTED}")
@@ -198,9 +198,7 @@ def _scales_match(tensors: Mapping[str, torch.Tensor]) -> None:
             )
 
 
-def _tied_head(
-    tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]
-) -> torch.Tensor:
+def _tied_head(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> torch.Tensor:
     if metadata.get("tied_head") != "true" or "emb.weight" not in tensors:
         raise UnsupportedModel(
             "tensor head.weight is missing: the file is incomplete or no language model"

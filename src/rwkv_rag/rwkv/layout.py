@@ -31,7 +31,7 @@ _MARKERS = (
 )
 _FOREIGN = (
     (re.compile(r"(rwkv|reranker)\."), "EmbeddingRWKV weights; support for them comes later"),
-    (re.compile(r"blocks\.\d+\.att\.time_state$"), "a tuned state, not a model; give its base model"),
+    (_TIME_STATE, "a tuned state; give the model"),
     (re.compile(r".*(lora_|disha)"), "an adapter, not a model; give the merged model"),
     (
         re.compile(r"model\.(layers|embeddings)\."),
@@ -57,7 +57,7 @@ class Shape:
 
 
 def version_of(names: Iterable[str]) -> str:
-    """The version that the tensor names speak of; "x070" or UnsupportedModel saying what was found."""
+    """The version that the tensor names speak of; "x070", or UnsupportedModel."""
     names = list(names)
     for part, version, title in _MARKERS:
         if any(part in name and _LAYER.match(name) for name in names):
@@ -83,7 +83,7 @@ def shape_of(tensors: Mapping[str, torch.Tensor]) -> Shape:
     vocab, width = _sizes(tensors, "emb.weight")
     heads, head_size = _sizes(tensors, "blocks.0.att.r_k")
     if head_size != HEAD_SIZE:
-        raise UnsupportedModel(f"heads of {head_size} channels; only heads of {HEAD_SIZE} are known")
+        raise UnsupportedModel(f"heads of {head_size} channels; only {HEAD_SIZE} can be run")
     return Shape(
         layers=layers,
         width=width,
@@ -99,7 +99,7 @@ def shape_of(tensors: Mapping[str, torch.Tensor]) -> Shape:
 
 def _sizes(tensors: Mapping[str, torch.Tensor], name: str) -> tuple[int, int]:
     if name not in tensors:
-        raise UnsupportedModel(f"tensor {name} is missing: the file is incomplete; download it again")
+        raise _missing(name)
     sizes = tensors[name].shape
     if len(sizes) != 2:
         raise UnsupportedModel(f"tensor {name} has shape {tuple(sizes)}, expected a matrix")
@@ -109,7 +109,8 @@ def _sizes(tensors: Mapping[str, torch.Tensor], name: str) -> tuple[int, int]:
 def expected(shape: Shape) -> dict[str, tuple[int, ...]]:
     """Name and shape of every tensor of a model; vectors as (n,), however many ones a file adds."""
     vocab, width = shape.vocab, shape.width
-    names: dict[str, tuple[int, ...]] = {"emb.weight": (vocab, width), "head.weight": (vocab, width)}
+    names: dict[str, tuple[int, ...]] = {"emb.weight": (vocab, width)}
+    names["head.weight"] = (vocab, width)
     names |= _norm("blocks.0.ln0", width) | _norm("ln_out", width)
     for layer in range(shape.layers):
         block = block_tensors(shape, first=layer == 0)
@@ -118,7 +119,7 @@ def expected(shape: Shape) -> dict[str, tuple[int, ...]]:
 
 
 def block_tensors(shape: Shape, *, first: bool) -> dict[str, tuple[int, ...]]:
-    """Name and shape of one block's tensors, without prefix and ln0; the first block lacks v0..v2."""
+    """Name and shape of one block's tensors, without ln0; the first block lacks v0..v2."""
     width, ffn = shape.width, shape.ffn
     names = _norm("ln1", width) | _norm("ln2", width) | _norm("att.ln_x", width)
     names |= {f"att.x_{name}": (width,) for name in "rwkvag"}
@@ -136,6 +137,10 @@ def block_tensors(shape: Shape, *, first: bool) -> dict[str, tuple[int, ...]]:
     return names
 
 
+def _missing(name: str) -> UnsupportedModel:
+    return UnsupportedModel(f"tensor {name} is missing: the file is incomplete; download it again")
+
+
 def _norm(name: str, width: int) -> dict[str, tuple[int, ...]]:
     return {f"{name}.weight": (width,), f"{name}.bias": (width,)}
 
@@ -145,9 +150,7 @@ def check(tensors: Mapping[str, torch.Tensor], shape: Shape) -> None:
     wanted = expected(shape)
     for name, sizes in wanted.items():
         if name not in tensors:
-            raise UnsupportedModel(
-                f"tensor {name} is missing: the file is incomplete; download it again"
-            )
+            raise _missing(name)
         found = tuple(tensors[name].shape)
         if found != sizes and not (len(sizes) == 1 and tensors[name].numel() == sizes[0]):
             raise UnsupportedModel(f"tensor {name} has shape {found}, expected {sizes}")

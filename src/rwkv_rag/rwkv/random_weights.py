@@ -1,4 +1,4 @@
-"""Random but well-behaved RWKV-7 weights in the official key layout, for tests and speed measurements.
+"""Random but well-behaved RWKV-7 weights in the official layout, for tests and measurements.
 
 Knows the layout, not the mathematics and no file format. No model in earnest comes from here.
 """

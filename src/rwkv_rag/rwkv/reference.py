@@ -89,9 +89,7 @@ class Reference:
 
         removal = normalize((k * p["k_k"]).view(self.heads, HEAD_SIZE), dim=-1)
         k = k * (1 + (rate - 1) * p["k_a"])
-        r, k, v, decay, rate = (
-            t.view(self.heads, HEAD_SIZE) for t in (r, k, value, decay, rate)
-        )
+        r, k, v, decay, rate = (t.view(self.heads, HEAD_SIZE) for t in (r, k, value, decay, rate))
 
         s = memory.wkv  # (H, V, K)
         recalled = torch.einsum("hvk,hk->hv", s, -removal)

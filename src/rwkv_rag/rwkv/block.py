@@ -1,0 +1,137 @@
+"""One RWKV-7 block over packed sequences, fast: the piece that models and heads are made of.
+
+Sequences lie one after another without padding. Equal to `reference` but for rounding; knows
+neither embeddings nor the LM head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch.nn.functional import layer_norm
+
+from rwkv_rag.rwkv.kernels import wkv as loops
+from rwkv_rag.rwkv.linear import Stack, as_array
+
+
+class Packing:
+    """Where each sequence of a packed batch begins and ends."""
+
+    def __init__(self, lengths: Sequence[int]) -> None:
+        self.lengths = list(lengths)
+        self.starts = np.concatenate([[0], np.cumsum(self.lengths)]).astype(np.int64)  # (B + 1,)
+        self.total = int(self.starts[-1])
+
+    @property
+    def last(self) -> torch.Tensor:
+        """Row of the last token of each sequence."""
+        return torch.from_numpy(self.starts[1:] - 1)
+
+
+class Block:
+    """A block's weights, from `tensors` whose names begin with `prefix` ("blocks.3.").
+
+    A block without `att.v0` is a first block: its values are what later ones mix in.
+    """
+
+    def __init__(
+        self, tensors: Mapping[str, torch.Tensor], prefix: str, dtype: torch.dtype = torch.float32
+    ) -> None:
+        z = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+        self.dtype = dtype
+        self.mixes_values = "att.v0" in z
+        self.ln0 = _rows(z, "ln0.weight", "ln0.bias") if "ln0.weight" in z else None
+        self._norms = [_array(z, f"{ln}.weight", f"{ln}.bias") for ln in ("ln1", "ln2")]
+        self._time_mixes = _array(z, *(f"att.x_{name}" for name in "rwkvag"))
+        self._channel_mixes = _array(z, "ffn.x_k")
+        v0 = "v0" if self.mixes_values else "a0"
+        names = ("w0", "a0", v0, "k_k", "k_a", "r_k", "ln_x.weight", "ln_x.bias")
+        self._vectors = _array(z, *(f"att.{name}" for name in names))
+        # Inputs are numbered as the mixes are: r w k v a g.
+        ranks = "wavg" if self.mixes_values else "wag"
+        weights = [z[f"att.{name}.weight"] for name in ("receptance", "key", "value")]
+        weights += [z[f"att.{name}1"].T for name in ranks]
+        self._into = Stack(weights, [0, 2, 3, *("rwkvag".index(name) for name in ranks)], dtype)
+        self._ups = [Stack([z[f"att.{name}2"].T], [0], dtype) for name in ranks]
+        self._out = Stack([z["att.output.weight"]], [0], dtype)
+        self._key = Stack([z["ffn.key.weight"]], [0], dtype)
+        self._value = Stack([z["ffn.value.weight"]], [0], dtype)
+
+    @property
+    def stacks(self) -> list[Stack]:
+        """All matrices, as they lie in memory."""
+        return [self._into, *self._ups, self._out, self._key, self._value]
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        packing: Packing,
+        v_first: torch.Tensor | None,
+        wkv: torch.Tensor,
+        att_shift: torch.Tensor,
+        ffn_shift: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The block's output and the first block's values, for x (T, C) in fp32.
+
+        The states wkv (B, H, V, K), att_shift and ffn_shift (B, C), in fp32 and contiguous, are
+        updated in place. x is not changed.
+        """
+        if self.ln0 is not None:
+            x = layer_norm(x, x.shape[1:], self.ln0[0], self.ln0[1])
+        out, v_first = self._time_mix(x, packing, v_first, wkv, att_shift)
+        x = x + out
+        return x.add_(self._channel_mix(x, packing, ffn_shift)), v_first
+
+    def _time_mix(
+        self,
+        x: torch.Tensor,
+        packing: Packing,
+        v_first: torch.Tensor | None,
+        state: torch.Tensor,
+        shift: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        mixed = self._shifted(x, packing, self._norms[0], self._time_mixes, shift)
+        r, k, v, *lows = self._into(mixed)
+        lows[0] = lows[0].tanh()
+        lows[-1] = lows[-1].sigmoid()
+        ups = [up(low[None].contiguous())[0] for up, low in zip(self._ups, lows, strict=True)]
+        w, a, g = ups[0], ups[1], ups[-1]
+        raw = [r, k, v, w, a, ups[2] if self.mixes_values else a, g]
+        v_first = v if v_first is None or not self.mixes_values else v_first
+        y = torch.empty(x.shape, dtype=self.dtype)
+        arrays = [as_array(part) for part in (*raw, v_first)]
+        loops.wkv(
+            *arrays, self.mixes_values, self._vectors, as_array(state), packing.starts, as_array(y)
+        )
+        return self._out(y[None])[0], v_first
+
+    def _channel_mix(self, x: torch.Tensor, packing: Packing, shift: torch.Tensor) -> torch.Tensor:
+        mixed = self._shifted(x, packing, self._norms[1], self._channel_mixes, shift)
+        hidden = self._key(mixed)[0]
+        loops.square_relu(as_array(hidden))
+        return self._value(hidden[None])[0]
+
+    def _shifted(
+        self,
+        x: torch.Tensor,
+        packing: Packing,
+        norm: loops.Array,
+        mixes: loops.Array,
+        shift: torch.Tensor,
+    ) -> torch.Tensor:
+        out = torch.empty(len(mixes), *x.shape, dtype=self.dtype)
+        normed = np.empty(x.shape, np.float32)
+        loops.shift_mix(
+            as_array(x), norm, as_array(shift), packing.starts, mixes, normed, as_array(out)
+        )
+        return out
+
+
+def _rows(z: Mapping[str, torch.Tensor], *names: str) -> torch.Tensor:
+    return torch.stack([z[name].float().flatten() for name in names]).contiguous()
+
+
+def _array(z: Mapping[str, torch.Tensor], *names: str) -> loops.Array:
+    return as_array(_rows(z, *names))

@@ -1,0 +1,53 @@
+"""Matrices stacked so that one pass over memory does several products. Knows no model.
+
+A stack multiplies few vectors with a loop bound by memory, and many with torch's matrix products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch.nn.functional import linear
+
+from rwkv_rag.rwkv.kernels import wkv as loops
+
+# With this many vectors or more, torch's product is faster than one dot product after another.
+MANY = 5
+
+
+def as_array(tensor: torch.Tensor) -> loops.Array:
+    """The same memory as kernels see it: bfloat16 as uint16."""
+    if tensor.dtype == torch.bfloat16:
+        tensor = tensor.view(torch.uint16)
+    array: loops.Array = tensor.numpy()
+    return array
+
+
+class Stack:
+    """Matrices (out_i, in), each with the number of the input that it multiplies.
+
+    Called with inputs x (n, T, in), gives a list of (T, out_i), of the type of the weights.
+    """
+
+    def __init__(self, weights: Sequence[torch.Tensor], inputs: Sequence[int], dtype: torch.dtype):
+        self.weight = torch.cat([weight.to(dtype) for weight in weights]).contiguous()
+        self.sizes = [weight.shape[0] for weight in weights]
+        self.inputs = list(inputs)
+        self._array = as_array(self.weight)
+        self._source = np.repeat(np.array(self.inputs, np.int64), self.sizes)
+
+    def __call__(self, x: torch.Tensor) -> list[torch.Tensor]:
+        if x.shape[1] >= MANY:
+            parts = torch.split_with_sizes(self.weight, self.sizes)
+            return [linear(x[i], part) for i, part in zip(self.inputs, parts, strict=True)]
+        return list(torch.split_with_sizes(self.few(x, self.weight.dtype), self.sizes, dim=1))
+
+    def few(self, x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """All products side by side (T, sum of out_i), in `dtype`, for few vectors."""
+        count, few, width = x.shape
+        out = torch.empty(few, self.weight.shape[0], dtype=dtype)
+        flat = as_array(x.reshape(count * few, width))
+        loops.products(self._array, flat, self._source * few, as_array(out))
+        return out

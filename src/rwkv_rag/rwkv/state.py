@@ -1,0 +1,137 @@
+"""The memory of a model as a value: made, copied, stacked into batches, saved. Knows no weights.
+
+Per layer and sequence an RWKV-7 keeps its last two inputs and one matrix a head, in [V, K] layout:
+row = value channel, column = key channel, as in the community's `time_state` files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from rwkv_rag.errors import CorruptData, InputError, ModelMismatch, NotFound
+from rwkv_rag.rwkv.layout import HEAD_SIZE, Shape
+
+_FIELDS = ("wkv", "att_shift", "ffn_shift")
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """States of a batch of B sequences, all fp32."""
+
+    wkv: torch.Tensor  # (L, B, H, V, K)
+    att_shift: torch.Tensor  # (L, B, C)
+    ffn_shift: torch.Tensor  # (L, B, C)
+
+    @classmethod
+    def zeros(cls, shape: Shape, batch: int = 1) -> State:
+        """The state of `batch` sequences that have read nothing."""
+        layers, heads = shape.layers, shape.heads
+        return cls(
+            torch.zeros(layers, batch, heads, HEAD_SIZE, HEAD_SIZE),
+            torch.zeros(layers, batch, shape.width),
+            torch.zeros(layers, batch, shape.width),
+        )
+
+    @classmethod
+    def stack(cls, states: Sequence[State]) -> State:
+        """One batch of all the sequences of `states`, in order."""
+        if not states:
+            raise InputError("no states to stack")
+        if len({(state.wkv.shape[0], state.wkv.shape[2]) for state in states}) > 1:
+            raise ModelMismatch("states of different models cannot run in one batch")
+        return cls(*(torch.cat([getattr(s, name) for s in states], dim=1) for name in _FIELDS))
+
+    @property
+    def batch(self) -> int:
+        return self.wkv.shape[1]
+
+    def clone(self) -> State:
+        return State(*(getattr(self, name).clone() for name in _FIELDS))
+
+    def select(self, indices: Sequence[int]) -> State:
+        """A copy of some sequences, in the order given; one may be named more than once."""
+        if not all(0 <= index < self.batch for index in indices):
+            raise InputError(f"no sequences {list(indices)} in a batch of {self.batch}")
+        chosen = torch.tensor(list(indices), dtype=torch.long)
+        return State(*(getattr(self, name)[:, chosen] for name in _FIELDS))
+
+    def split(self) -> list[State]:
+        """Each sequence as a batch of one, copied."""
+        return [self.select([index]) for index in range(self.batch)]
+
+    def check(self, shape: Shape, batch: int) -> None:
+        """Raise unless this is a state of `batch` sequences for a model of `shape`."""
+        found = (self.wkv.shape[0], self.wkv.shape[2] * HEAD_SIZE)
+        if found != (shape.layers, shape.width):
+            raise ModelMismatch(
+                f"the state is of a model of {found[0]} layers and width {found[1]}, "
+                f"not of {shape.layers} layers and width {shape.width}"
+            )
+        if self.batch != batch:
+            raise InputError(f"{batch} sequences were given a state of {self.batch}")
+
+    def save(self, path: Path | str) -> None:
+        """Write as .safetensors."""
+        tensors = {name: getattr(self, name).contiguous() for name in _FIELDS}
+        save_file(tensors, path, metadata={"kind": "rwkv7-state"})
+
+    @classmethod
+    def load(cls, path: Path | str) -> State:
+        """Read what `save` wrote. NotFound, or CorruptData for any other file."""
+        if not Path(path).is_file():
+            raise NotFound(f"no such state file: {path}")
+        try:
+            with safe_open(path, framework="pt") as file:
+                state = cls(*(file.get_tensor(name) for name in _FIELDS))
+        except (SafetensorError, OSError) as error:
+            raise CorruptData(f"{path} holds no state ({error}); make it again") from error
+        if not state._consistent():
+            raise CorruptData(f"{path} holds a state of odd shape; make it again")
+        return state
+
+    def _consistent(self) -> bool:
+        if self.wkv.dim() != 5 or any(getattr(self, n).dtype != torch.float32 for n in _FIELDS):
+            return False
+        layers, batch, heads = self.wkv.shape[:3]
+        shift = (layers, batch, heads * HEAD_SIZE)
+        return self.wkv.shape[3:] == (HEAD_SIZE, HEAD_SIZE) and (
+            self.att_shift.shape == self.ffn_shift.shape == shift
+        )
+
+    @classmethod
+    def from_time_state(cls, tensors: Mapping[str, torch.Tensor], shape: Shape) -> State:
+        """The state that a tuned-state file starts from. ModelMismatch when of another model."""
+        tuned = {name: t for name, t in tensors.items() if name.endswith(".att.time_state")}
+        state = cls.zeros(shape)
+        if len(tuned) != shape.layers:
+            raise ModelMismatch(
+                f"the tuned state has {len(tuned)} layers, the model {shape.layers}; "
+                "use it with the model it was tuned on"
+            )
+        for layer in range(shape.layers):
+            tensor = tuned.get(_time_state_name(layer))
+            wanted = tuple(state.wkv.shape[2:])
+            if tensor is None or tuple(tensor.shape) != wanted:
+                found = "nothing" if tensor is None else tuple(tensor.shape)
+                raise ModelMismatch(
+                    f"{_time_state_name(layer)} is {found}, the model needs {wanted}; "
+                    "use it with the model it was tuned on"
+                )
+            state.wkv[layer, 0] = tensor  # the file is [V, K] too: no transposition
+        return state
+
+    def to_time_state(self) -> dict[str, torch.Tensor]:
+        """The matrices of a batch of one under the community's names; the shifts are left out."""
+        if self.batch != 1:
+            raise InputError(f"a tuned state is of one sequence, not of {self.batch}")
+        return {_time_state_name(layer): wkv[0].clone() for layer, wkv in enumerate(self.wkv)}
+
+
+def _time_state_name(layer: int) -> str:
+    return f"blocks.{layer}.att.time_state"
