@@ -1,6 +1,6 @@
 """The whole way in a real browser: make a base, upload, ask, see the quote marked.
 
-`python tests/ui/test_browser.py PICTURE.png` takes the picture that the README shows.
+`python tests/ui/test_browser.py PICTURE.png [MODEL]` takes the picture that the README shows.
 """
 
 from __future__ import annotations
@@ -116,13 +116,16 @@ def test_a_newcomer_makes_a_base_uploads_a_file_and_sees_the_quote(page: Any) ->
     assert "close at nine in the evening" in mark.inner_text()
 
 
-def take_picture(picture: Path, home: Path) -> None:
-    """One question in each language over the demonstration's documents, with the shipped model."""
-    with served(home, model="builtin") as address, browser(address) as page:
+def take_picture(picture: Path, home: Path, model: str) -> None:
+    """Two questions over the demonstration's documents, as the README shows them."""
+    with served(home, model=model) as address, browser(address) as page:
+        page.set_viewport_size({"width": 1280, "height": 1160})
         make_base(page, "handbooks", sorted(DOCUMENTS.iterdir()))
         page.get_by_role("link", name="Chat").click()
-        ask(page, "滤芯的使用寿命是多久？", 1)
-        page.wait_for_timeout(1500)
+        ask(page, "When do the gates close from April to September?", 1)
+        page.locator("summary").first.click()  # fold the first source away
+        ask(page, "处理不满十四周岁未成年人的个人信息，应当取得谁的同意？", 2)
+        page.wait_for_timeout(2000)
         page.screenshot(path=str(picture))
 
 
@@ -130,4 +133,4 @@ if __name__ == "__main__":
     import tempfile
 
     with tempfile.TemporaryDirectory(prefix="rwkv-rag-picture-") as folder:
-        take_picture(Path(sys.argv[1]), Path(folder) / "home")
+        take_picture(Path(sys.argv[1]), Path(folder) / "home", (sys.argv[2:] or ["builtin"])[0])

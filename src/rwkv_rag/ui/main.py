@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
-from rwkv_rag.ui import chat, library
+from rwkv_rag.ui import chat, engine, library
 from rwkv_rag.ui.notices import errors_shown
 from rwkv_rag.ui.sources import STYLE
-from rwkv_rag.ui.words import LANGUAGES, language, text
+from rwkv_rag.ui.words import LANGUAGES, text
 
 
 def main() -> None:
@@ -38,9 +38,12 @@ def main() -> None:
 
 def _choose_language() -> None:
     names = {code: name for name, code in LANGUAGES.items()}
-    st.session_state.setdefault("language", names[language()])
     st.sidebar.segmented_control(
-        "Language", list(LANGUAGES), key="language", label_visibility="collapsed"
+        "Language",
+        list(LANGUAGES),
+        default=names[engine.settings().language],  # not by session_state: a quick click loses it
+        key="language",
+        label_visibility="collapsed",
     )
 
 

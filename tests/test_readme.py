@@ -1,0 +1,95 @@
+"""What the README says is so: its commands run, its files exist, its citation is where it says."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rwkv_rag.cli.main import run
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CHINESE = (ROOT / "README.zh-CN.md").read_text(encoding="utf-8")
+DOCUMENTS = ROOT / "src" / "rwkv_rag" / "demo" / "documents"
+
+
+@pytest.fixture(autouse=True)
+def stand_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RWKV_RAG_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("RWKV_RAG_MODEL", "fake")
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    monkeypatch.chdir(ROOT)
+
+
+def session(text: str) -> list[list[str]]:
+    """The arguments of every `$ … rwkv-rag …` line."""
+    return [
+        shlex.split(line)[2:] for line in text.splitlines() if re.match(r"\$ \S*rwkv-rag ", line)
+    ]
+
+
+@pytest.mark.parametrize("text", [README, CHINESE], ids=["en", "zh"])
+def test_the_session_in_the_readme_runs(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = session(text)
+    assert [line[0] for line in lines] == ["index", "ask"]
+    for line in lines:
+        assert run(line) == 0, capsys.readouterr().err
+
+
+def test_the_citation_in_the_readme_holds() -> None:
+    [(quote, name, start, end)] = re.findall(
+        r"--kb demo\n(.+)\n  \[1\] (\S+?):(\d+)-(\d+)\n", README
+    )
+    text = (DOCUMENTS / name).read_text(encoding="utf-8")
+    assert quote in text[int(start) : int(end)]
+
+
+@pytest.mark.parametrize("text", [README, CHINESE], ids=["en", "zh"])
+def test_every_command_in_the_readme_exists(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    named = set(re.findall(r"^rwkv-rag (\w+)", text, re.MULTILINE))
+    assert named == {"index", "ask", "search", "kb", "ui", "eval", "bench"}
+    for command in named:
+        assert run([command, "--help"]) == 0
+    capsys.readouterr()
+
+
+def test_the_make_targets_in_the_readme_exist() -> None:
+    for target in set(re.findall(r"^make (\w+)", README, re.MULTILINE)) | {"check", "bench"}:
+        subprocess.run(["make", "-n", target], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_the_tree_in_the_readme_is_the_tree() -> None:
+    tree = README.split("src/rwkv_rag/\n", 1)[1].split("\ntests/", 1)[0]
+    named = {name for line in tree.splitlines() for name in line[2:30].split()}
+    source = ROOT / "src" / "rwkv_rag"
+    there = {path.stem for path in source.glob("*.py") if path.stem != "__init__"}
+    there |= {f"{path.name}/" for path in source.iterdir() if path.is_dir()} - {"__pycache__/"}
+    assert named == there
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md", "ARCHITECTURE.md", "SECURITY.md"])
+def test_links_lead_somewhere(name: str) -> None:
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", (ROOT / name).read_text("utf-8")):
+        assert target.startswith("https://") or (ROOT / target).exists(), target
+
+
+def test_the_example_runs() -> None:
+    line = [
+        sys.executable,
+        "examples/ask.py",
+        str(DOCUMENTS / "harbour-street-garden-handbook.txt"),
+    ]
+    ran = subprocess.run(
+        [*line, "When do the gates close from April to September?"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "harbour-street-garden-handbook.txt:" in ran.stdout
