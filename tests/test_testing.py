@@ -115,7 +115,7 @@ def test_memory_chunks_are_slices_of_their_documents_and_cover_them() -> None:
     knowledge.create("kb", chunk_size=7, chunk_overlap=2)
     list(knowledge.add("kb", [text_document("a", HANDBOOK)]))
     hits = knowledge.search("kb", HANDBOOK, top_k=99)
-    covered = set()
+    covered: set[int] = set()
     for hit in hits:
         assert hit.chunk.text == HANDBOOK[hit.chunk.start : hit.chunk.end]
         assert knowledge.chunk("kb", hit.chunk.id) == hit.chunk

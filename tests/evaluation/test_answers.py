@@ -17,7 +17,8 @@ HIT = passage_hit(ROW)
 
 
 def graded(answer: Answer, row: Row = ROW) -> Graded:
-    return grade(row, iter([Delta("…"), answer]), Given([HIT]))
+    events: list[Delta | Answer] = [Delta("…"), answer]
+    return grade(row, events, Given([HIT]))
 
 
 def cited(start: int, end: int, quote: str) -> Citation:

@@ -23,7 +23,7 @@ class Counting(MemoryKnowledge):
         super().__init__()
         self.queries: list[str] = []
 
-    def search(self, name: str, query: str, **options: object) -> list[Hit]:  # type: ignore[override]
+    def search(self, name: str, query: str, **options: object) -> list[Hit]:
         self.queries.append(query)
         return super().search(name, query, **options)  # type: ignore[arg-type]
 
@@ -78,7 +78,7 @@ def test_nothing_relevant_is_a_refusal_and_the_model_is_not_asked(knowledge: Cou
     )
     pipeline = Pipeline(knowledge, answerer)
     for mode in ("strict", "free"):
-        delta, answer = pipeline.answer("公司食堂的菜单？", kb="kb", mode=mode)  # type: ignore[arg-type]
+        delta, answer = pipeline.answer("公司食堂的菜单？", kb="kb", mode=mode)
         assert isinstance(answer, Answer) and answer.refused and answer.hits
         assert delta == Delta(REFUSAL["zh"], finish="refusal") and answer.text == REFUSAL["zh"]
     assert generator.prompts == []
@@ -125,7 +125,7 @@ def test_top_k_bounds_the_hits(knowledge: Counting) -> None:
 
 def test_a_document_deleted_while_it_is_quoted_is_not_shown(knowledge: Counting) -> None:
     class Vanishing(Counting):
-        def search(self, name: str, query: str, **options: object) -> list[Hit]:  # type: ignore[override]
+        def search(self, name: str, query: str, **options: object) -> list[Hit]:
             hits = super().search(name, query, **options)
             self.remove(name, "手册.txt")
             return hits

@@ -114,7 +114,7 @@ def test_grounding_offers_only_the_passages_the_prompt_has_room_for() -> None:
     seen: list[Sequence[str] | None] = []
 
     class Watching(CopyGenerator):
-        def generate(self, prompt: str, **options: object):  # type: ignore[no-untyped-def, override]
+        def generate(self, prompt: str, **options: object):  # type: ignore[no-untyped-def]
             seen.append(options["sources"])  # type: ignore[arg-type]
             return super().generate(prompt, **options)  # type: ignore[arg-type]
 
