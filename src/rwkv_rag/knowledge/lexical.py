@@ -1,24 +1,27 @@
-"""The lexical index: FTS5 over rjieba's words, one table a knowledge base. Knows no vector.
+"""The lexical index: FTS5 over words and character pairs, one table a base. Knows no vector.
 
-A table of its own gives each base its own word statistics. SQLite's porter stemmer serves English;
-Chinese comes cut into words, in search mode (long words and the words inside them).
+A table of its own gives each base its own word statistics. SQLite's porter stemmer serves English.
+Chinese comes as rjieba's words, in search mode (long words and the words inside them), and as pairs
+of characters besides: they find what was cut differently, such as names and traditional characters.
 """
 
 from __future__ import annotations
 
 import math
+import re
 import sqlite3
-import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import rjieba
 
+from rwkv_rag.knowledge.overlap import folded, is_chinese, rescored
+
 # Words in more of the chunks than this are not searched for: they are slow and say little. In a
 # small base they cost nothing.
 FREQUENT_SHARE, FREQUENT_FLOOR = 0.10, 500
-MAX_WORDS = 64  # of one question, the rarest
-MAX_PAIRS = 32
+COMPOUND = re.compile(r"[a-z0-9]+(?:[.\-/_][a-z0-9]+)+")
+MAX_TERMS = 64  # of one question, the rarest
 
 # Words of questions, not of answers.
 QUESTION_WORDS = (
@@ -36,9 +39,34 @@ STOP_WORDS = frozenset(word for line in QUESTION_WORDS for word in line.split())
 
 
 def words(text: str) -> list[str]:
-    """The words of `text`, folded: width and compatibility forms, lower case."""
-    folded = unicodedata.normalize("NFKC", text).lower()
-    return [word for word in rjieba.cut_for_search(folded) if any(map(str.isalnum, word))]
+    """The words of `text`, folded: width and compatibility forms, lower case.
+
+    Only words of the dictionary: guessed ones differ between a question and its answer (质保|期为
+    in one and 质保|期有 in the other).
+    """
+    return [
+        word
+        for word in rjieba.cut_for_search(folded(text), hmm=False)
+        if any(map(str.isalnum, word))
+    ]
+
+
+def pairs(text: str) -> list[str]:
+    """All pairs of neighbouring Chinese characters, folded."""
+    text = folded(text)
+    return [
+        text[at : at + 2]
+        for at in range(len(text) - 1)
+        if is_chinese(text[at]) and is_chinese(text[at + 1])
+    ]
+
+
+def compounds(text: str) -> list[str]:
+    """Names and numbers written with points or hyphens (v2.0, rx-7900), folded.
+
+    The index holds only their parts, next to one another: FTS5 finds the whole as a phrase.
+    """
+    return COMPOUND.findall(folded(text))
 
 
 def create(db: sqlite3.Connection, base: int) -> None:
@@ -52,9 +80,8 @@ def drop(db: sqlite3.Connection, base: int) -> None:
 
 
 def add(db: sqlite3.Connection, base: int, chunk: int, text: str) -> None:
-    db.execute(
-        f"INSERT INTO lexical_{base} (rowid, words) VALUES (?, ?)", (chunk, " ".join(words(text)))
-    )
+    terms = " ".join(words(text) + pairs(text))
+    db.execute(f"INSERT INTO lexical_{base} (rowid, words) VALUES (?, ?)", (chunk, terms))
 
 
 def remove(db: sqlite3.Connection, base: int, chunks: Iterable[int]) -> None:
@@ -68,78 +95,71 @@ def indexed(db: sqlite3.Connection, base: int) -> set[int]:
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """Where the words of one question occur. `weights` are inverse document frequencies."""
+    """Where the terms of one question occur in a base; valid within one transaction.
+
+    `weights` are the inverse document frequencies of its words, `places` the chunks that hold a
+    term (a word or a pair).
+    """
 
     db: sqlite3.Connection
     base: int
+    question: str
     weights: dict[str, float]
     places: dict[str, frozenset[int]]
 
     def ranked(self, limit: int) -> list[tuple[int, float]]:
-        """The best chunks by BM25, best first; a higher score is better."""
+        """The best chunks by BM25 and literal overlap, best first; a higher score is better."""
         if not self.places:
             return []
-        rarest = sorted(self.places, key=lambda word: len(self.places[word]))[:MAX_WORDS]
+        rarest = sorted(self.places, key=lambda term: len(self.places[term]))[:MAX_TERMS]
         rows = self.db.execute(
-            f"SELECT rowid, -rank FROM lexical_{self.base}"
-            f" WHERE lexical_{self.base} MATCH ? ORDER BY rank LIMIT ?",
+            f"""SELECT found.rowid, -found.rank, chunks.text FROM (
+                    SELECT rowid, rank FROM lexical_{self.base}
+                    WHERE lexical_{self.base} MATCH ? ORDER BY rank LIMIT ?) AS found
+                JOIN chunks ON chunks.id = found.rowid""",
             (" OR ".join(map(_quoted, rarest)), limit),
-        )
-        return [(int(chunk), float(score)) for chunk, score in rows]
+        ).fetchall()
+        scores = rescored(self.question, [text for *_, text in rows], [row[1] for row in rows])
+        ranking = [(int(row[0]), score) for row, score in zip(rows, scores, strict=True)]
+        return sorted(ranking, key=lambda item: (-item[1], item[0]))
 
     def share(self, chunk: int) -> float:
-        """Which part of the question's words, by weight, the chunk contains: 0..1."""
+        """Which part of the question's words, by weight, the chunk holds: 0..1."""
         total = sum(self.weights.values())
-        held = sum(self.weights[word] for word, where in self.places.items() if chunk in where)
+        held = sum(
+            weight
+            for word, weight in self.weights.items()
+            if chunk in self.places.get(word, frozenset())
+        )
         return held / total if total else 0.0
 
 
 def look_up(db: sqlite3.Connection, base: int, question: str) -> Lookup:
-    """Find the question's words. Very frequent ones are left out as long as others remain."""
+    """Find the question's terms. Very frequent ones are left out as long as others remain."""
     total = db.execute("SELECT count(*) FROM chunks WHERE base = ?", (base,)).fetchone()[0]
-    asked = list(dict.fromkeys(words(question)))
-    asked = [word for word in asked if word not in STOP_WORDS] or asked
+    asked_words = _content(words(question) + compounds(question))
     limit = max(FREQUENT_FLOOR, int(FREQUENT_SHARE * total))
-    places: dict[str, frozenset[int]] = {}
-    frequent: list[str] = []
-    weights: dict[str, float] = {}
-    for word in asked:
-        where = _places(db, base, word, limit + 1)
-        if len(where) > limit:
-            frequent.append(word)
-            continue
-        weights[word] = math.log1p((total - len(where) + 0.5) / (len(where) + 0.5))
-        if where:
-            places[word] = where
-    if not places and frequent:
-        places = {word: _places(db, base, word, -1) for word in frequent}
-        weights = dict.fromkeys(frequent, 1.0) | weights
-    return Lookup(db, base, weights, places)
-
-
-def scan(db: sqlite3.Connection, base: int, question: str, limit: int) -> list[tuple[int, float]]:
-    """Chunks that share character pairs with the question, with the share of the pairs, best first.
-
-    For questions none of whose words is in the index, such as names that were cut differently.
-    Reads every chunk of the base.
-    """
-    pairs = _pairs(question)
-    if not pairs:
-        return []
-    count = "+".join(["(instr(lower(text), ?) > 0)"] * len(pairs))
-    rows = db.execute(
-        f"SELECT id, {count} AS shared FROM chunks WHERE base = ? AND shared > 0"
-        " ORDER BY shared DESC, id LIMIT ?",
-        (*pairs, base, limit),
+    found = {
+        term: _places(db, base, term, limit + 1)
+        for term in dict.fromkeys(asked_words + _content(pairs(question)))
+    }
+    kept = {term: where for term, where in found.items() if len(where) <= limit}
+    if not any(kept.values()):
+        kept = {term: _places(db, base, term, -1) for term in found}
+    weights = {
+        word: math.log1p((total - len(kept[word]) + 0.5) / (len(kept[word]) + 0.5))
+        for word in asked_words
+        if word in kept
+    }
+    return Lookup(
+        db, base, question, weights, {term: where for term, where in kept.items() if where}
     )
-    return [(int(chunk), shared / len(pairs)) for chunk, shared in rows]
 
 
-def _pairs(question: str) -> Sequence[str]:
-    content = [word for word in words(question) if word not in STOP_WORDS]
-    text = "".join(dict.fromkeys(content))
-    pairs = dict.fromkeys(text[i : i + 2] for i in range(len(text) - 1))
-    return [pair for pair in pairs if not pair.isascii()][:MAX_PAIRS]
+def _content(terms: list[str]) -> list[str]:
+    """The terms that say what is asked about, each once; all of them if none does."""
+    terms = list(dict.fromkeys(terms))
+    return [term for term in terms if term not in STOP_WORDS] or terms
 
 
 def _places(db: sqlite3.Connection, base: int, word: str, limit: int) -> frozenset[int]:

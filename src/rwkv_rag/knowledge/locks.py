@@ -13,6 +13,7 @@ from pathlib import Path
 from rwkv_rag.errors import Busy
 
 POLL_S = 0.05
+WAIT_S = 1.0  # long enough for another short change to end
 
 
 class FileLock:
@@ -42,9 +43,9 @@ class FileLock:
         self._handle = handle
         return True
 
-    def require(self, doing: str, *, timeout_s: float = 1.0) -> None:
-        """Acquire or raise Busy, naming the process that holds it."""
-        if not self.acquire(timeout_s=timeout_s):
+    def require(self, doing: str) -> None:
+        """Acquire or, after a moment, raise Busy, naming the process that holds it."""
+        if not self.acquire(timeout_s=WAIT_S):
             raise Busy(
                 f"{doing} is not possible now: process {self._owner()} is changing this library;"
                 " wait until it has finished and try again"

@@ -7,7 +7,6 @@ share of the question's words that the chunk holds, and of the cosine above the 
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -38,7 +37,6 @@ class _Found:
     """One question's findings while it is being answered."""
 
     lookup: lexical.Lookup
-    scanned: dict[int, float]  # share of character pairs, when no word was found
     vector: NDArray[np.float32] | None  # (dimension,)
     model: EmbeddingModel | None
 
@@ -69,8 +67,9 @@ class Search:
         limit = max(CANDIDATES, top_k)
         with self._catalog.read() as db:
             base = self._catalog.base(self._name)
-            found, words = _look_up(db, base, question, limit, vector, embedder)
-            ranking = self._ranking(base, found, words, limit, stage)
+            model = None if embedder is None else embedder.model
+            found = _Found(lexical.look_up(db, base.id, question), vector, model)
+            ranking = self._ranking(base, found, limit, stage)
             hits = self._hits(base, found, ranking)
         if stage == "reranked" and reranker is not None and hits:
             hits = reranked(hits, question, reranker, rerank_weight)
@@ -87,14 +86,15 @@ class Search:
         check_vectors(vectors, 1, self._catalog.base(self._name))
         return np.asarray(vectors[0], np.float32)
 
-    def _ranking(
-        self, base: Base, found: _Found, words: Ranking, limit: int, stage: SearchStage
-    ) -> Ranking:
-        if found.vector is None or found.model is None:
-            return [] if stage == "dense" else words
-        near = self._dense.query(base, found.vector, limit)
+    def _ranking(self, base: Base, found: _Found, limit: int, stage: SearchStage) -> Ranking:
+        near: Ranking = []
+        if found.vector is not None:
+            near = self._dense.query(base, found.vector, limit)
         if stage == "dense":
             return near
+        words = found.lookup.ranked(limit)
+        if found.vector is None or found.model is None:
+            return words
         return fuse([(words, 1.0), (near, found.model.fusion_weight)])
 
     def _hits(self, base: Base, found: _Found, ranking: Ranking) -> list[Hit]:
@@ -106,9 +106,7 @@ class Search:
             if chunk_id not in stored:  # deleted since the vector index was filled
                 continue
             chunk, pages = stored[chunk_id]
-            relevance = max(
-                found.lookup.share(chunk_id), found.scanned.get(chunk_id, 0.0), near[chunk_id]
-            )
+            relevance = max(found.lookup.share(chunk_id), near[chunk_id])
             touched = pages_of(pages, chunk.start, chunk.end)
             hits.append(Hit(chunk, score, round(min(relevance, 1.0), 6), touched))
         return hits
@@ -160,18 +158,3 @@ def reranked(hits: Sequence[Hit], question: str, reranker: Reranker, weight: flo
         for hit, score in zip(hits, given, strict=True)
     ]
     return sorted(rescored, key=lambda hit: -hit.score)
-
-
-def _look_up(
-    db: sqlite3.Connection,
-    base: Base,
-    question: str,
-    limit: int,
-    vector: NDArray[np.float32] | None,
-    embedder: Embedder | None,
-) -> tuple[_Found, Ranking]:
-    lookup = lexical.look_up(db, base.id, question)
-    words = lookup.ranked(limit)
-    scanned = [] if words else lexical.scan(db, base.id, question, limit)
-    model = None if embedder is None else embedder.model
-    return _Found(lookup, dict(scanned), vector, model), words or scanned

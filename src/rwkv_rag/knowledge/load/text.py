@@ -23,6 +23,7 @@ SAMPLE_BYTES = 64 * 1024
 # Lead bytes of the rows that hold everyday characters, and the trail bytes they pair with.
 EVERYDAY = {"gb18030": (0xB0, 0xD7, 0xA1), "big5": (0xA4, 0xC6, 0x40)}
 PLAUSIBLE = 0.6
+ORDINARY = 0.9
 MAX_CONTROL_SHARE = 0.01
 
 
@@ -64,13 +65,27 @@ def _unmarked(data: bytes) -> str | None:
 
 
 def _zero_bytes(data: bytes) -> str | None:
-    """UTF-16 without a mark has its zero bytes (of ASCII and line ends) all on one side."""
-    even, odd = data[0::2].count(0), data[1::2].count(0)
-    if odd and not even:
-        return _strict(data, "utf-16-le")
-    if even and not odd:
-        return _strict(data, "utf-16-be")
-    return None
+    """UTF-16 without a mark: the byte order that makes the more everyday text, if one does."""
+    candidates = [text for order in ("le", "be") if (text := _strict(data, f"utf-16-{order}"))]
+    best = max(candidates, key=_ordinary_share, default="")
+    return best if best and _ordinary_share(best) >= ORDINARY else None
+
+
+def _ordinary_share(text: str) -> float:
+    """Which part of the beginning is ASCII text, Chinese, or their punctuation."""
+    sample = text[:SAMPLE_BYTES]
+    return sum(map(_ordinary, sample)) / len(sample)
+
+
+def _ordinary(character: str) -> bool:
+    return (
+        " " <= character <= "~"
+        or character in "\t\n\r\f"
+        or "\u3400" <= character <= "\u9fff"
+        or "\u3000" <= character <= "\u303f"
+        or "\uff00" <= character <= "\uffef"
+        or "\u2010" <= character <= "\u2026"
+    )
 
 
 def _legacy(data: bytes) -> str | None:

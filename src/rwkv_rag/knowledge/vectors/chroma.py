@@ -21,6 +21,8 @@ from rwkv_rag.knowledge.vectors import Scored
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # chromadb's own dependencies warn at import
     import chromadb
+    from chromadb.api import ClientAPI
+    from chromadb.api.shared_system_client import SharedSystemClient
     from chromadb.config import Settings
     from chromadb.errors import NotFoundError
 
@@ -34,9 +36,7 @@ class ChromaStore:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         with self._translated():
-            self._client: Any = chromadb.PersistentClient(
-                path=str(directory), settings=Settings(anonymized_telemetry=False)
-            )
+            self._client: Any = _opened(directory)
             self._batch = int(self._client.get_max_batch_size())
 
     def create(self, collection: str, dimension: int) -> None:
@@ -125,3 +125,14 @@ class ChromaStore:
                 f"the vector index in {self._directory} cannot be used ({error}); it is derived"
                 " data: delete that directory and it is built again"
             ) from error
+
+
+def _opened(directory: Path) -> ClientAPI:
+    try:
+        return chromadb.PersistentClient(
+            path=str(directory), settings=Settings(anonymized_telemetry=False)
+        )
+    except BaseException:
+        # A client that failed to open stays cached under its path and would fail for ever.
+        SharedSystemClient.clear_system_cache()
+        raise

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rwkv_rag.errors import Busy
+from rwkv_rag.knowledge import locks
+from rwkv_rag.knowledge.locks import FileLock
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from rwkv_rag.knowledge.locks import FileLock
+assert FileLock(Path(sys.argv[1])).acquire()
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_second_holder_is_told_who_the_first_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "WAIT_S", 0.1)
+    first, second = FileLock(tmp_path / "a.lock"), FileLock(tmp_path / "a.lock")
+    assert first.acquire()
+    with pytest.raises(Busy, match=f"indexing is not possible now: process {os.getpid()} "):
+        second.require("indexing")
+    first.release()
+    second.require("indexing")
+    assert second.held
+    second.release()
+
+
+def test_a_killed_process_leaves_no_lock_behind(tmp_path: Path) -> None:
+    path = tmp_path / "a.lock"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        lock = FileLock(path)
+        assert not lock.acquire()
+        holder.kill()
+    assert lock.acquire(timeout_s=5)
+    lock.release()
