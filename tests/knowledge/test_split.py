@@ -106,6 +106,15 @@ def test_small_sections_share_a_chunk_under_their_common_heading() -> None:
     assert embedded_text(chunk) == "手册\n" + text.strip()
 
 
+def test_a_heading_above_a_heading_goes_with_what_follows() -> None:
+    body = "个人信息的处理应当合法。" * 4
+    text = f"第一章 总则\n{body}\n第二章 规则\n第一节 一般规定\n{body}\n"
+    first, second = split(make(text), size=72, overlap=0)
+    assert first.text == f"第一章 总则\n{body}"
+    assert second.text.startswith("第二章 规则\n第一节")
+    assert second.heading == "第二章 规则 > 第一节 一般规定"
+
+
 def test_text_without_headings_is_embedded_as_it_is() -> None:
     (chunk,) = split(make("质保两年。"), size=100, overlap=0)
     assert embedded_text(chunk) == "质保两年。"

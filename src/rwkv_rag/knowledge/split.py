@@ -78,8 +78,15 @@ class _Borders:
         self.text = text
         self.sections: list[Section] = sections(text)
         self.section_starts = [section.start for section in self.sections]
+        stops = [*self.section_starts[1:], len(text)]
+        # A heading right above another heading belongs to what follows it.
+        self.bare = [
+            "\n" not in text[section.start : stop].strip() and bool(section.path)
+            for section, stop in zip(self.sections, stops, strict=True)
+        ]
+        headed = zip(self.section_starts, [False, *self.bare], strict=False)
         self.kinds = [
-            (self.section_starts, FILLED_SECTION),
+            ([start for start, after_bare in headed if not after_bare], FILLED_SECTION),
             *(
                 ([match.end() for match in pattern.finditer(text)], FILLED)
                 for pattern in (PARAGRAPH, LINE, SENTENCE, CLAUSE, WORD)
@@ -110,10 +117,12 @@ class _Borders:
         return at
 
     def heading(self, start: int, end: int) -> str:
-        """The headings that stand above everything in `start:end`."""
+        """The headings that stand above everything in `start:end` but headings alone."""
         first = bisect_right(self.section_starts, start) - 1
-        last = bisect_left(self.section_starts, end) - 1
-        paths = [section.path for section in self.sections[first : last + 1]]
+        last = bisect_left(self.section_starts, end)
+        touched = range(first, last)
+        full = [number for number in touched if not self.bare[number]] or touched
+        paths = [self.sections[number].path for number in full]
         shared = takewhile(lambda level: len(set(level)) == 1, zip(*paths, strict=False))
         return SEPARATOR.join(level[0] for level in shared)
 
