@@ -64,12 +64,13 @@ def test_the_make_targets_in_the_readme_exist() -> None:
 
 
 def test_the_tree_in_the_readme_is_the_tree() -> None:
-    tree = README.split("src/rwkv_rag/\n", 1)[1].split("\ntests/", 1)[0]
+    tree = README.split("src/rwkv_rag/\n", 1)[1].split("\ntraining/", 1)[0]
     named = {name for line in tree.splitlines() for name in line[2:30].split()}
     source = ROOT / "src" / "rwkv_rag"
     there = {path.stem for path in source.glob("*.py") if path.stem != "__init__"}
     there |= {f"{path.name}/" for path in source.iterdir() if path.is_dir()} - {"__pycache__/"}
-    assert named == there
+    assert there <= named
+    assert named - there <= {"builtin/"}  # made by training/, absent while it is being made
 
 
 @pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md", "ARCHITECTURE.md", "SECURITY.md"])

@@ -6,29 +6,37 @@ a path the user's own checkpoint, which replaces the model that writes and nothi
 
 from __future__ import annotations
 
+import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rwkv_rag.config import BUILTIN, FAKE, Settings
-from rwkv_rag.errors import NotFound
+from rwkv_rag.errors import InputError, UnsupportedModel
 from rwkv_rag.interfaces import Embedder, Generator, Knowledge, Reranker
 
 if TYPE_CHECKING:
+    from rwkv_rag.encoders.base import Base
     from rwkv_rag.evaluation.report import Report
     from rwkv_rag.knowledge.library import Library
     from rwkv_rag.rag.answering import Answerer
     from rwkv_rag.rag.pipeline import Pipeline
+
+PACKAGE = Path(__file__).parent
+BUILTIN_MODEL = PACKAGE / "builtin"
+WORLD_VOCABULARY = PACKAGE / "rwkv" / "rwkv_vocab_v20230424.txt"
 
 
 def open_library(settings: Settings) -> Library:
     """The knowledge bases under `settings.home`, to be closed; models load when first needed."""
     from rwkv_rag.knowledge.library import Library
 
-    return Library(settings.home, lambda: _embedder(settings), lambda: _reranker(settings))
+    reranker = (lambda: _reranker(settings)) if _reranks(settings) else None
+    return Library(settings.home, lambda: _embedder(settings), reranker)
 
 
 def open_pipeline(settings: Settings, library: Knowledge) -> Pipeline:
@@ -39,21 +47,39 @@ def open_pipeline(settings: Settings, library: Knowledge) -> Pipeline:
 
 
 def open_answerer(settings: Settings) -> Answerer:
-    """What answers from given passages, with the strategy its models are measured best at."""
+    """What answers from given passages, in the way its models were measured best at."""
     from rwkv_rag.rag.answering import Answerer, Answering
 
     if settings.model == FAKE:
         from rwkv_rag.testing import CopyGenerator, OverlapReader
 
-        return Answerer(
-            Answering(strategy="read", writes=True),
-            reader=OverlapReader(),
-            generator=CopyGenerator(),
-        )
-    if settings.model == BUILTIN:
-        return Answerer(Answering())
+        how = Answering(strategy="read", writes=True)
+        return Answerer(how, reader=OverlapReader(), generator=CopyGenerator())
+    if settings.model != BUILTIN:
+        generator = _generator(Path(settings.model))
+        return Answerer(Answering(strategy="ground", writes=True), generator=generator)
+    return _builtin_answerer()
+
+
+def _builtin_answerer() -> Answerer:
+    from rwkv_rag.encoders.reader import RwkvReader
+    from rwkv_rag.rag.answering import Answerer, Answering
+    from rwkv_rag.rwkv.generation import RwkvGenerator
+
+    base = _builtin()
+    known = base.manifest
+    generator = RwkvGenerator(
+        base.model, base.tokenizer, name=known.name, initial_state=base.state("generate")
+    )
+    how = Answering(
+        strategy="read" if known.reader else "quote",
+        margin=known.read_threshold,
+        writes=known.writes,
+    )
     return Answerer(
-        Answering(strategy="ground", writes=True), generator=_generator(Path(settings.model))
+        how,
+        reader=RwkvReader(base) if known.reader else None,
+        generator=generator if known.writes else None,
     )
 
 
@@ -77,9 +103,14 @@ def evaluate(
     )
 
 
-def measure(settings: Settings) -> dict[str, Any]:
-    """How fast the model is on this machine."""
-    raise NotFound("no measurement yet")
+def measure(settings: Settings, progress: Callable[[str], None]) -> dict[str, Any]:
+    """How fast the model runs on this machine; `progress` is told each stage."""
+    if settings.model == FAKE:
+        raise InputError("the stand-ins have no speed to measure; give --model FILE")
+    from rwkv_rag.rwkv.measure import measure
+
+    path = BUILTIN_MODEL / "model.safetensors" if settings.model == BUILTIN else settings.model
+    return dict(measure(path, progress=progress))
 
 
 @contextmanager
@@ -96,7 +127,9 @@ def _embedder(settings: Settings) -> Embedder:
         from rwkv_rag.testing import HashEmbedder
 
         return HashEmbedder()
-    raise NotFound("no builtin model yet")
+    from rwkv_rag.encoders.embedder import RwkvEmbedder
+
+    return RwkvEmbedder(_builtin())
 
 
 def _reranker(settings: Settings) -> Reranker:
@@ -104,8 +137,41 @@ def _reranker(settings: Settings) -> Reranker:
         from rwkv_rag.testing import OverlapReranker
 
         return OverlapReranker()
-    raise NotFound("no builtin model yet")
+    from rwkv_rag.encoders.reranker import RwkvReranker
+
+    return RwkvReranker(_builtin())
+
+
+def _reranks(settings: Settings) -> bool:
+    """Whether reranking is used; read without torch, so that listing bases stays quick."""
+    if settings.model == FAKE:
+        return True
+    try:
+        return bool(json.loads((BUILTIN_MODEL / "manifest.json").read_bytes())["reranker"])
+    except (OSError, ValueError, KeyError):
+        return False  # whoever needs the model will say what is wrong with it
+
+
+@cache
+def _builtin() -> Base:
+    """The model in the package, in memory once for all its roles."""
+    from rwkv_rag.encoders.base import Base
+
+    return Base(BUILTIN_MODEL)
 
 
 def _generator(path: Path) -> Generator:
-    raise NotFound(f"cannot run {path} yet")
+    """The user's checkpoint, with the vocabulary beside it or else the World vocabulary."""
+    from rwkv_rag.rwkv.generation import RwkvGenerator
+    from rwkv_rag.rwkv.tokenizer import Tokenizer
+    from rwkv_rag.rwkv.x070 import X070
+
+    model = X070.load(path)
+    beside = path.with_name("vocab.txt")
+    tokenizer = Tokenizer.from_file(beside if beside.exists() else WORLD_VOCABULARY)
+    if tokenizer.vocab_size > model.shape.vocab:
+        raise UnsupportedModel(
+            f"{path.name} knows {model.shape.vocab:,} tokens and the vocabulary has "
+            f"{tokenizer.vocab_size:,}; put the model's own vocabulary beside it as vocab.txt"
+        )
+    return RwkvGenerator(model, tokenizer, name=path.stem)

@@ -60,8 +60,8 @@ def bench(
     here = session(ctx, home, model)
     from rwkv_rag import app
 
-    with here.screen.progress("measuring"):
-        report = app.measure(here.settings)
+    with here.screen.progress("measuring") as bar:
+        report = app.measure(here.settings, lambda stage: bar.show(0, None, stage))
     if json:
         return here.screen.json(report)
     _show(here.screen, report)
