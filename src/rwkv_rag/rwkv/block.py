@@ -98,12 +98,18 @@ class Block:
         lows[-1] = lows[-1].sigmoid()
         ups = [up(low[None].contiguous())[0] for up, low in zip(self._ups, lows, strict=True)]
         w, a, g = ups[0], ups[1], ups[-1]
-        raw = [r, k, v, w, a, ups[2] if self.mixes_values else a, g]
+        mix = ups[2] if self.mixes_values else a
         v_first = v if v_first is None or not self.mixes_values else v_first
         y = torch.empty(x.shape, dtype=self.dtype)
-        arrays = [as_array(part) for part in (*raw, v_first)]
         loops.wkv(
-            *arrays, self.mixes_values, self._vectors, as_array(state), packing.starts, as_array(y)
+            (as_array(r), as_array(k), as_array(v), as_array(w), as_array(a), as_array(mix)),
+            as_array(g),
+            as_array(v_first),
+            self.mixes_values,
+            self._vectors,
+            as_array(state),
+            packing.starts,
+            as_array(y),
         )
         return self._out(y[None])[0], v_first
 

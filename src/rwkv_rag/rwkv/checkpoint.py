@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -124,10 +125,10 @@ def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         raise UnsupportedModel(f"not a file but a directory; {_WANTED}")
     with path.open("rb") as file:
         start = file.read(9)
+    if start[8:] == b"{":  # after the header's length, whose first byte may be anything
+        return _read_safetensors(path)
     if start[:2] == b"PK" or start[:1] == b"\x80":
         return _read_torch(path, mapped=start[:2] == b"PK"), {}
-    if len(start) == 9 and start[8:] == b"{":
-        return _read_safetensors(path)
     raise UnsupportedModel(f"{_kind(start)}, not a model; {_WANTED}")
 
 
@@ -152,7 +153,12 @@ def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, st
 
 def _read_torch(path: Path, *, mapped: bool) -> dict[str, torch.Tensor]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped or None)
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # advice for whoever wrote the file
+            # Only a path can be mapped; but torch takes one that ends so for a safetensors file.
+            mapped = mapped and path.suffix != ".safetensors"
+            source = path if mapped else file
+            content = torch.load(source, map_location="cpu", weights_only=True, mmap=mapped)
     except _UNREADABLE as error:
         reason = str(error).split("\n")[0][:120]
         raise UnsupportedModel(

@@ -42,7 +42,8 @@ class Stack:
         if x.shape[1] >= MANY:
             parts = torch.split_with_sizes(self.weight, self.sizes)
             return [linear(x[i], part) for i, part in zip(self.inputs, parts, strict=True)]
-        return list(torch.split_with_sizes(self.few(x, self.weight.dtype), self.sizes, dim=1))
+        parts = torch.split_with_sizes(self.few(x, self.weight.dtype), self.sizes, dim=1)
+        return [part.contiguous() for part in parts]
 
     def few(self, x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         """All products side by side (T, sum of out_i), in `dtype`, for few vectors."""

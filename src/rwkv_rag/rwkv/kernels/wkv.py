@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 F = TypeVar("F", bound=Callable[..., Any])
 Array = NDArray[Any]
 
+_njit: Any = numba.njit  # its typed overloads know no options given as a dict
+
 HEAD_SIZE = 64
 _DECAY = np.float32(-0.6065306597126334)  # -exp(-0.5)
 _GROUP_EPS = np.float32(64e-5)
@@ -32,18 +34,18 @@ _ONE = np.float32(1.0)
 
 def _parallel(function: F) -> F:
     options = {"parallel": True, "fastmath": {"reassoc", "contract", "nsz"}}
-    return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function))
+    return cast(F, _njit(cache=True, nogil=True, error_model="numpy", **options)(function))
 
 
 def _summing(function: F) -> F:
     options = {"fastmath": {"reassoc", "contract", "nsz"}}
-    return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function))
+    return cast(F, _njit(cache=True, nogil=True, error_model="numpy", **options)(function))
 
 
 def _exact(function: F) -> F:
     # Without flags of its own a function inherits its caller's `reassoc`.
     options = {"fastmath": {"nsz"}}
-    return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function))
+    return cast(F, _njit(cache=True, nogil=True, error_model="numpy", **options)(function))
 
 
 def _bits_to_float(_context: Any, bits: Any) -> Any:
@@ -172,12 +174,7 @@ def _mix(normed: Array, previous: int, mixes: Array, n: int, t: int, out: Array)
 
 @_parallel
 def wkv(
-    r: Array,
-    k: Array,
-    v: Array,
-    w: Array,
-    a: Array,
-    mix: Array,
+    raw: tuple[Array, Array, Array, Array, Array, Array],
     gate: Array,
     first: Array,
     mixed: bool,
@@ -188,10 +185,11 @@ def wkv(
 ) -> None:
     """Everything of the time mix between its projections, with the recurrence in the middle.
 
-    r, k, v, and what is added to w0, a0 and v0, and the gate: (T, C) each; first (T, C): the first
-    block's values, mixed into v where `mixed`; vectors (8, C): w0, a0, v0, k_k, k_a, r_k, and
-    ln_x weight and bias; state (B, H, V, K), updated; out (T, C).
+    raw: r, k, v and what is added to w0, a0 and v0, each (T, C) as the gate is; first (T, C): the
+    first block's values, mixed into v where `mixed`; vectors (8, C): w0, a0, v0, k_k, k_a, r_k,
+    and ln_x weight and bias; state (B, H, V, K), updated; out (T, C).
     """
+    r, k, v, w, a, mix = raw
     for unit in prange(state.shape[0] * state.shape[1]):
         sequence = unit // state.shape[1]
         head = unit - sequence * state.shape[1]
