@@ -1,4 +1,6 @@
-"""Batches for training from the arrays that prepare.py wrote. A batch depends only on its generator."""
+"""Batches for training from the arrays that prepare.py wrote. A batch depends only on its
+generator.
+"""
 
 from __future__ import annotations
 
@@ -38,12 +40,16 @@ class Stream:
 
     def batch(self, rng: np.random.Generator, rows: int, tokens: int) -> Tensor:
         starts = rng.integers(0, len(self.ids) - tokens, rows)
-        return torch.from_numpy(np.stack([self.ids[s : s + tokens] for s in starts]).astype(np.int64))
+        return torch.from_numpy(
+            np.stack([self.ids[s : s + tokens] for s in starts]).astype(np.int64)
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Spans:
-    """Reading rows: ids (B, T), lengths (B,), start and end (B,) (0 = not there), allowed (B, T)."""
+    """Reading rows: ids (B, T), lengths (B,), start and end (B,) (0 = not there), allowed (B,
+    T).
+    """
 
     ids: Tensor
     lengths: Tensor
@@ -100,7 +106,11 @@ def collate(rows: list[tuple[tuple[int, ...], int, int, int]], tokens: int) -> S
     allowed = (position >= first[:, None]) & (position < lengths[:, None])
     allowed[:, 0] = True
     return Spans(
-        ids, lengths, torch.tensor([r[2] for r in rows]), torch.tensor([r[3] for r in rows]), allowed
+        ids,
+        lengths,
+        torch.tensor([r[2] for r in rows]),
+        torch.tensor([r[3] for r in rows]),
+        allowed,
     )
 
 

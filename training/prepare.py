@@ -1,10 +1,12 @@
 """Turn the data folder into token arrays for training the builtin model.
 
-usage: python training/prepare.py DATA OUT [--vocabulary WORLD.txt] [--vocab-size N] [--text-shards N]
+usage: python training/prepare.py DATA OUT [--vocabulary WORLD.txt] [--vocab-size N] [--text-shards
+N]
 
-DATA holds text/*.jsonl.xz, qa/train.jsonl.xz and pairs/train.jsonl.xz (fields: see training/README.md).
-OUT gets vocab.txt (the World vocabulary pruned to the tokens this corpus uses most, all bytes kept) and
-four .npz files: lm, reading, cloze, pairs. Token lists are stored flat with offsets.
+DATA holds text/*.jsonl.xz, qa/train.jsonl.xz and pairs/train.jsonl.xz (fields: see
+training/README.md).
+OUT gets vocab.txt (the World vocabulary pruned to the tokens this corpus uses most, all bytes
+kept) and four .npz files: lm, reading, cloze, pairs. Token lists are stored flat with offsets.
 """
 
 from __future__ import annotations
@@ -99,7 +101,9 @@ def reading_row(row: Row) -> tuple[str, str, int, int]:
 
 
 def best_place(question: str, passage: str, answer: str) -> tuple[int, int]:
-    """Of all places of `answer`, the one whose neighbourhood shares most bigrams with the question."""
+    """Of all places of `answer`, the one whose neighbourhood shares most bigrams with the
+    question.
+    """
     wanted = {question[i : i + 2] for i in range(len(question) - 1)}
     reach = 40
 
@@ -117,9 +121,11 @@ BLANKS = {"zh": ("什么", "哪个", "（ ）", "多少"), "en": ("what", "which
 
 
 def cloze_rows(texts: Sequence[str]) -> Iterator[tuple[str, str, int, int]]:
-    """A sentence with a word blanked out as question, its surroundings as passage, the word as answer.
+    """A sentence with a word blanked out as question, its surroundings as passage, the word as
+    answer.
 
-    One in five passages lacks the sentence. This teaches to find the place that a question is about.
+    One in five passages lacks the sentence. This teaches to find the place that a question is
+    about.
     """
     rng = random.Random(1)
     for text in track(texts, "cloze"):
@@ -132,9 +138,7 @@ def cloze_rows(texts: Sequence[str]) -> Iterator[tuple[str, str, int, int]]:
             start, end = spot
             lang = "zh" if re.search("[一-鿿]", sentence.group()) else "en"
             words = sentence.group()
-            question = shorten(
-                words[:start], words[end:], rng.choice(BLANKS[lang]), rng
-            )
+            question = shorten(words[:start], words[end:], rng.choice(BLANKS[lang]), rng)
             left = found[max(0, at - rng.randint(0, 3))].start()
             right = found[min(len(found) - 1, at + rng.randint(0, 3))].end()
             if rng.random() < 0.2:
@@ -147,7 +151,9 @@ def cloze_rows(texts: Sequence[str]) -> Iterator[tuple[str, str, int, int]]:
 
 
 def shorten(before: str, after: str, mark: str, rng: random.Random) -> str:
-    """A question keeps only a stretch round the blank, sometimes with the blank moved to the end."""
+    """A question keeps only a stretch round the blank, sometimes with the blank moved to the
+    end.
+    """
     before, after = before[-rng.randint(8, 40) :], after[: rng.randint(8, 40)]
     if rng.random() < 0.5:
         return (before + after).strip(" 。，,.") + mark + "？"
@@ -172,7 +178,9 @@ def blank(sentence: str, rng: random.Random) -> tuple[int, int] | None:
 def save_reading(
     tokenizer: Tokenizer, examples: Iterator[tuple[str, str, int, int]], path: Path
 ) -> None:
-    """Answers become the tokens that overlap their characters: indices into the passage's tokens."""
+    """Answers become the tokens that overlap their characters: indices into the passage's
+    tokens.
+    """
     flat: dict[str, list[Any]] = {k: [] for k in ("question", "passage", "start", "end")}
     for question, passage, start, end in examples:
         ids = tokenizer.encode(passage)

@@ -9,7 +9,9 @@ from rwkv_rag.tuning.network import NetworkShape
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Batches are (rows, tokens). `scored` is the share of positions whose next token is predicted."""
+    """Batches are (rows, tokens). `scored` is the share of positions whose next token is
+    predicted.
+    """
 
     shape: NetworkShape
     steps: int
@@ -19,7 +21,7 @@ class Recipe:
     weight_decay: float = 0.05
     long_batch: tuple[int, int] = (32, 128)
     short_batch: tuple[int, int] = (64, 64)
-    pair_batch: tuple[int, int, int] = (32, 32, 128)  # rows, tokens of a query, of a passage
+    pair_batch: tuple[int, int, int] = (32, 32, 128)  # rows, tokens of query, of passage
     short_until: float = 0.35
     scored: float = 0.33
     temperature: float = 0.05

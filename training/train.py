@@ -2,13 +2,13 @@
 
 usage: python training/train.py PREPARED RUN [--steps N] [--threads N] [--compile]
 
-PREPARED is the output of prepare.py; RUN receives checkpoint.pt and metrics.jsonl, and a second call
-goes on from there. Tasks of a step (the mixture changes over the run, see `Mixture`):
+PREPARED is the output of prepare.py; RUN receives checkpoint.pt and metrics.jsonl, and a second
+call goes on from there. Tasks of a step (the mixture changes over the run, see `Recipe.mixture`):
 
 language   next-token prediction on text
 cloze      find the word that was taken out of a sentence, in its surroundings
 read       find the answer to a question in a passage, or say that it is not there
-pairs      questions and passages that belong together get like vectors (InfoNCE, in-batch negatives)
+pairs      questions and passages that belong together get like vectors (InfoNCE)
 rerank     tell the passage that answers a query from one that does not
 """
 
@@ -73,7 +73,8 @@ class Tasks:
     def _span(
         self, source: Passages, rng: np.random.Generator, progress: float
     ) -> tuple[Tensor, int]:
-        size = self.recipe.short_batch if progress < self.recipe.short_until else self.recipe.long_batch
+        short = progress < self.recipe.short_until
+        size = self.recipe.short_batch if short else self.recipe.long_batch
         rows = source.batch(rng, *size)
         scores = self.model.heads.read(
             self.model.base, self.model.heads.states["read"], rows.ids, rows.lengths

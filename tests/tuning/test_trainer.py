@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -74,7 +75,7 @@ def test_schedule_warms_up_stays_and_falls() -> None:
     rates = [warmup_stable_decay(s, 100, peak=1.0, warmup=10, decay=0.2) for s in range(100)]
     assert rates[0] == pytest.approx(0.1)
     assert rates[10:80] == [1.0] * 70
-    assert all(a > b for a, b in zip(rates[80:], rates[81:], strict=False))
+    assert all(a > b for a, b in pairwise(rates[80:]))
     assert rates[-1] == pytest.approx(0.05)
 
 

@@ -22,7 +22,8 @@ NEWLINE = "\n"
 class ReadIds:
     """What the reader reads: end-of-text, question, newline, passage.
 
-    `passage_start` is the index of the passage's first token; index 0 stands for "not answered here".
+    `passage_start` is the index of the passage's first token; index 0 stands for "not answered
+    here".
     """
 
     ids: tuple[int, ...]
@@ -30,7 +31,9 @@ class ReadIds:
 
 
 def embed_ids(text: Sequence[int], limit: int) -> list[int]:
-    """A text for the embedder: its first `limit` tokens, then end-of-text, where the vector is read."""
+    """A text for the embedder: its first `limit` tokens, then end-of-text, where the vector is
+    read.
+    """
     return [*text[:limit], END_OF_TEXT]
 
 

@@ -5,7 +5,8 @@ packaged tokenizer takes a vocabulary file in this format with greedy matching o
 compiles the two inner loops.
 
 File format (rwkv_vocab_v20230424.txt): one token a line, `id literal length`, where `literal` is a
-Python str or bytes literal and `length` its number of bytes. Id 0 is not in the file: it ends a document.
+Python str or bytes literal and `length` its number of bytes. Id 0 is not in the file: it ends a
+document.
 """
 
 from __future__ import annotations
@@ -140,8 +141,8 @@ def _build_trie(tokens: Sequence[bytes]) -> tuple[NDArray[np.int64], Ints, Ints]
     return keys, children, ids
 
 
-# The trie is one hash table: key = node * 256 + byte -> child node; ids[node] is the token that ends
-# there or -1. Linear probing; the table is at most half full.
+# The trie is one hash table: key = node * 256 + byte -> child node; ids[node] is the token that
+# ends there or -1. Linear probing; the table is at most half full.
 
 
 @njit(cache=True, nogil=True)
@@ -200,5 +201,5 @@ def _greedy(
 
 def check_ids(ids: Sequence[int], vocab_size: int) -> None:
     """Raise InputError if an id lies outside a model's vocabulary."""
-    if ids and not (0 <= min(ids) and max(ids) < vocab_size):
+    if ids and not (min(ids) >= 0 and max(ids) < vocab_size):
         raise InputError(f"token id outside the model's vocabulary of {vocab_size}")

@@ -70,7 +70,8 @@ class ReadHead(nn.Module):
 
 
 class RerankHead(nn.Module):
-    """One score from the base's WKV states: a few blocks take a single step, each reading one layer.
+    """One score from the base's WKV states: a few blocks take a single step, each reading one
+    layer.
 
     After Hou et al., "EmbeddingRWKV" (2026): the state of layer `layers[i]` is the initial state of
     block i, whose input is one learned vector.

@@ -1,7 +1,8 @@
-"""RWKV-7 (x070) as a differentiable network whose `state_dict` is a checkpoint in the official layout.
+"""RWKV-7 (x070) as a differentiable network whose `state_dict` is a checkpoint in the official
+layout.
 
-Equal to `rwkv.reference` up to rounding (tested). Batches are right-padded rectangles: padding comes
-after the text, so it cannot reach it. Knows no data, losses or optimisers.
+Equal to `rwkv.reference` up to rounding (tested). Batches are right-padded rectangles: padding
+comes after the text, so it cannot reach it. Knows no data, losses or optimisers.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ DECAY_SCALE = -math.exp(-0.5)
 
 @dataclass(frozen=True, slots=True)
 class NetworkShape:
-    """Sizes of a network; the low-rank sizes follow the released models where they are not given."""
+    """Sizes of a network; the low-rank sizes follow the released models where they are not
+    given.
+    """
 
     layers: int
     width: int
@@ -48,8 +51,10 @@ class TimeMix(nn.Module):
         zigzag = torch.linspace(-1, 1, HEAD_SIZE).repeat(shape.heads)
         zigzag = zigzag * zigzag.abs()
 
-        for name, power in zip("rwkvag", (0.2, 0.9, 0.7, 0.7, 0.9, 0.2), strict=True):
-            setattr(self, f"x_{name}", _row(1 - channel ** (power * falling)))
+        powers = (0.2, 0.9, 0.7, 0.7, 0.9, 0.2)
+        self.x_r, self.x_w, self.x_k, self.x_v, self.x_a, self.x_g = (
+            _row(1 - channel ** (power * falling)) for power in powers
+        )
         ramp = torch.arange(width) / max(1, width - 1)
         self.w0 = _row(-6 + 6 * ramp ** (1 + depth**0.3) + 0.5 + 2.5 * zigzag)
         self.w1, self.w2 = _low_rank(width, shape.rank_w)
@@ -80,7 +85,8 @@ class TimeMix(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Output (B, T, C), values of layer 0 (B, T, C) and WKV state (B, H, N, N) after the batch.
 
-        `previous` is `h` shifted by one position: the token before each. `v_first` is None in layer 0.
+        `previous` is `h` shifted by one position: the token before each. `v_first` is None in
+        layer 0.
         """
         batch, length, width = h.shape
         d = previous - h
@@ -173,7 +179,8 @@ class Network(nn.Module):
     ) -> tuple[Tensor, list[Tensor]]:
         """Final hidden states (B, T, C) after `ln_out` and each layer's WKV state (B, H, N, N).
 
-        `state` (L, H, N, N) is an initial WKV state for every row, zeros if None. With `lengths` (B,)
+        `state` (L, H, N, N) is an initial WKV state for every row, zeros if None. With `lengths`
+        (B,)
         the returned states are those after each row's last token: padding behind it is not read.
         """
         x = self.emb(ids)
@@ -181,8 +188,10 @@ class Network(nn.Module):
         keep = None if lengths is None else _inside(lengths, ids.shape[1])
         states = []
         for layer, block in enumerate(self.blocks):
-            start = self._start(x, len(ids)) if state is None else state[layer].expand(
-                len(ids), -1, -1, -1
+            start = (
+                self._start(x, len(ids))
+                if state is None
+                else state[layer].expand(len(ids), -1, -1, -1)
             )
             x, v_first, end = block(x, v_first, start, keep)
             states.append(end)

@@ -1,7 +1,7 @@
 """AdamW with RWKV-7's parameter groups, and learning-rate schedules. Knows no data and no loss.
 
-Groups after RWKV-LM's training notes: weight decay on large matrices only; `w0`, which sets how slowly
-memory fades, learns at twice the rate.
+Groups after RWKV-LM's training notes: weight decay on large matrices only; `w0`, which sets how
+slowly memory fades, learns at twice the rate.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
 def warmup_stable_decay(
     step: int, total: int, *, peak: float, warmup: int = 50, decay: float = 0.25
 ) -> float:
-    """Learning rate at `step`: linear warm-up, flat, then linear down to 2 % over the last share."""
+    """Learning rate at `step`: linear warm-up, flat, then linear down to 2 % over the last
+    share.
+    """
     left = (total - step) / max(1.0, decay * total)
     return peak * min(1.0, (step + 1) / max(1, warmup), max(0.02, left))

@@ -47,7 +47,9 @@ class TrainerSettings:
 
 
 class Trainer:
-    """Trains `module` for `settings.steps` steps, going on from the folder's checkpoint if there is one."""
+    """Trains `module` for `settings.steps` steps, going on from the folder's checkpoint if there
+    is one.
+    """
 
     def __init__(
         self, module: nn.Module, loss: Callable[[int], StepLoss], settings: TrainerSettings
@@ -86,7 +88,11 @@ class Trainer:
     def _train_step(self) -> dict[str, Any]:
         settings = self._settings
         rate = warmup_stable_decay(
-            self.step, settings.steps, peak=settings.lr, warmup=settings.warmup, decay=settings.decay
+            self.step,
+            settings.steps,
+            peak=settings.lr,
+            warmup=settings.warmup,
+            decay=settings.decay,
         )
         set_rate(self._optimiser, rate)
         part = self._loss(self.step)

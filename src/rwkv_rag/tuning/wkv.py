@@ -1,14 +1,17 @@
-"""The WKV-7 recurrence in chunked, differentiable form (autograd reaches inputs and initial state).
+"""The WKV-7 recurrence, differentiable: autograd reaches inputs and initial state.
 
-Per head the recurrence is `S = S diag(w) + S a b^T + v k^T`, `y = S r`, with S of shape (V, K). Over a
-chunk it is solved with matrices (the "WY" form of delta-rule networks), so that only one small
-matrix product per chunk stays sequential: `S_next = S M + C`. Knows nothing of layers or batches.
+Per head the recurrence is `S = S diag(w) + S a b^T + v k^T`, `y = S r`, with S of shape (V, K). On
+a CPU compiled loops walk it (`wkv_cpu`); elsewhere it runs in chunks, each solved with matrices
+(the "WY" form of delta-rule networks), so that only one small matrix product a chunk stays
+sequential: `S_next = S M + C`. Knows nothing of layers or batches.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+from rwkv_rag.tuning.wkv_cpu import wkv7_cpu
 
 CHUNK = 16
 
@@ -22,12 +25,17 @@ def wkv7(
     chunk far inside the range of fp32. All arithmetic is fp32 whatever the inputs are.
     """
     with torch.autocast(r.device.type, enabled=False):
-        return _wkv7(r, log_w, k, v, a, b, state.float())
+        given = tuple(x.float() for x in (r, log_w, k, v, a, b, state))
+        if r.device.type == "cpu":
+            y, end, _ = wkv7_cpu(*given)
+            return y, end
+        return wkv7_chunked(*given)
 
 
-def _wkv7(
+def wkv7_chunked(
     r: Tensor, log_w: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor, state: Tensor
 ) -> tuple[Tensor, Tensor]:
+    """The chunked form, on any device, for fp32 arguments as of `wkv7`."""
     batch, length, heads, size = r.shape
     r, log_w, k, v, a, b = (_chunks(x) for x in (r, log_w, k, v, a, b))  # (B, H, n, T, N)
     decay = log_w.cumsum(-2)
@@ -37,7 +45,7 @@ def _wkv7(
     end = shrink[..., -1:, :]  # (B, H, n, 1, N): decay of the whole chunk
 
     solved = _solve(a_in, b_out, k_out, v)
-    from_state, from_values = solved.split(size, -1)  # U = from_state S^T + from_values
+    from_state, from_values = torch.split(solved, size, -1)  # U = from_state S^T + from_values
     read_b = (r_in @ b_out.mT).tril()
     read_k = (r_in @ k_out.mT).tril()
     y_state = r_in + read_b @ from_state
@@ -57,7 +65,7 @@ def _wkv7(
 def _chunks(x: Tensor) -> Tensor:
     """(B, T, H, N) to (B, H, chunks, CHUNK, N); zeros fill the last chunk and leave S as it is."""
     batch, length, heads, size = x.shape
-    x = torch.nn.functional.pad(x.float(), (0, 0, 0, 0, 0, -length % CHUNK))
+    x = torch.nn.functional.pad(x, (0, 0, 0, 0, 0, -length % CHUNK))
     return x.view(batch, -1, CHUNK, heads, size).permute(0, 3, 1, 2, 4).contiguous()
 
 
@@ -66,4 +74,7 @@ def _solve(a_in: Tensor, b_out: Tensor, k_out: Tensor, v: Tensor) -> Tensor:
     lower = (a_in @ b_out.mT).tril(-1)
     right = torch.cat([a_in, (a_in @ k_out.mT).tril(-1) @ v], -1)
     eye = torch.eye(CHUNK, device=lower.device, dtype=lower.dtype)
-    return torch.linalg.solve_triangular(eye - lower, right, upper=False, unitriangular=True)
+    solved: Tensor = torch.linalg.solve_triangular(
+        eye - lower, right, upper=False, unitriangular=True
+    )
+    return solved

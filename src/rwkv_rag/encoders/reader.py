@@ -1,0 +1,155 @@
+"""The read role: where in a passage the answer stands, or that it does not.
+
+The base reads the question, then the passage in windows; one more block reads its hidden states
+backwards, so that every token is judged with both sides known. The question is read once: its state
+is the start of every window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.nn.functional import gelu, linear
+
+from rwkv_rag.encoders.base import Base
+from rwkv_rag.encoders.embedder import batches
+from rwkv_rag.rwkv.block import Packing
+from rwkv_rag.rwkv.role import read_ids
+from rwkv_rag.types import Reading, SourceSpan
+
+WINDOW_TOKENS = 128  # question and window together, as in training
+BATCH_TOKENS = 4096
+ANSWER_TOKENS = 32
+_EDGES = " \t\n\r　，。、；：！？,.;:!?"
+_PAIRS = {"《": "》", "（": "）", "(": ")", "“": "”", "「": "」", '"': '"'}
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    passage: int
+    first: int  # number of its first token in the passage
+    ids: list[int]
+
+
+class RwkvReader:
+    """Implements `interfaces.Reader` on a base."""
+
+    def __init__(self, base: Base) -> None:
+        self._base = base
+        self._block = base.block("read.block.")
+        self._heads = base.model.shape.heads
+        names = ("mix.weight", "mix.bias", "out.weight", "out.bias")
+        self._mix, self._mix_bias, self._out, self._out_bias = (
+            base.weight(f"read.{name}") for name in names
+        )
+
+    def read(self, question: str, passages: Sequence[str]) -> list[Reading | None]:
+        """The best span of each passage; None where a passage has no text."""
+        tokens = [self._base.tokenizer.encode(passage) for passage in passages]
+        prefix = read_ids(self._base.tokenizer.encode(question), self._base.newline, []).ids
+        windows = [w for n, ids in enumerate(tokens) for w in _windows(n, ids, len(prefix))]
+        best: list[tuple[float, int, int] | None] = [None] * len(passages)
+        for window, (margin, start, end) in zip(windows, self._spans(prefix, windows), strict=True):
+            found = (margin, window.first + start, window.first + end)
+            best[window.passage] = max(best[window.passage] or found, found)
+        return [
+            None if span is None else self._reading(number, passages[number], tokens[number], span)
+            for number, span in enumerate(best)
+        ]
+
+    def _spans(
+        self, prefix: Sequence[int], windows: Sequence[_Window]
+    ) -> list[tuple[float, int, int]]:
+        """Of each window: margin over "not here", first and last token of its best span."""
+        if not windows:
+            return []
+        asked = self._base.model.forward(
+            [prefix], self._base.state("read"), hidden=True, logits=False
+        )
+        spans = []
+        for rows in batches([len(w.ids) + len(prefix) for w in windows], BATCH_TOKENS):
+            output = self._base.model.forward(
+                [windows[i].ids for i in rows],
+                asked.state.select([0] * len(rows)),
+                hidden=True,
+                logits=False,
+            )
+            hidden = [torch.cat([asked.hidden[0], h]) for h in output.hidden]
+            spans += [best_span(s, len(prefix)) for s in self._scores(hidden)]
+        return spans
+
+    def _scores(self, hidden: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Start and end scores (T, 2) of each sequence of hidden states (T, C)."""
+        packing = Packing([len(h) for h in hidden])
+        backwards = torch.cat([h.flip(0) for h in hidden])
+        size, width = len(hidden), backwards.shape[1]
+        wkv = torch.zeros(size, self._heads, 64, 64)
+        shifts = torch.zeros(2, size, width)
+        with torch.no_grad():
+            back, _ = self._block.forward(backwards, packing, None, wkv, shifts[0], shifts[1])
+            both = [
+                torch.cat([h, b.flip(0)], 1)
+                for h, b in zip(hidden, torch.split(back, packing.lengths), strict=True)
+            ]
+            mixed = gelu(linear(torch.cat(both), self._mix, self._mix_bias))
+            return list(torch.split(linear(mixed, self._out, self._out_bias), packing.lengths))
+
+    def _reading(
+        self, number: int, passage: str, tokens: Sequence[int], span: tuple[float, int, int]
+    ) -> Reading:
+        margin, first, last = span
+        sizes = [len(self._base.tokenizer.token_bytes(t)) for t in tokens[: last + 1]]
+        data = passage.encode("utf-8", errors="replace")
+        start = len(data[: sum(sizes[:first])].decode("utf-8", errors="ignore"))
+        end = len(data[: sum(sizes)].decode("utf-8", errors="replace"))
+        return Reading(SourceSpan(number, *trimmed(passage, start, end)), margin)
+
+
+def _windows(passage: int, ids: list[int], used: int) -> list[_Window]:
+    """Overlapping stretches of a passage; each token is well inside one of them."""
+    room = max(32, WINDOW_TOKENS - used)
+    step = max(1, room * 2 // 3)
+    last = max(0, len(ids) - room)
+    starts = [*range(0, last, step), last] if ids else []
+    return [_Window(passage, s, ids[s : s + room]) for s in starts]
+
+
+def best_span(scores: torch.Tensor, first: int) -> tuple[float, int, int]:
+    """The best start and end at or after token `first`, counted from it, and the margin over token
+    0.
+
+    `scores` is (T, 2); a span has at most ANSWER_TOKENS tokens.
+    """
+    start, end = scores[first:, 0], scores[first:, 1]
+    size = len(start)
+    both = start[:, None] + end[None, :]
+    position = torch.arange(size)
+    length = position[None, :] - position[:, None]
+    both = both.masked_fill((length < 0) | (length >= ANSWER_TOKENS), -torch.inf)
+    best = int(both.argmax())
+    margin = float(both.flatten()[best] - scores[0].sum())
+    return margin, best // size, best % size
+
+
+def trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+    """The span without white space, punctuation and unpaired brackets at its edges.
+
+    A span of nothing else is left as it is.
+    """
+    low, high = start, end
+    while low < high and (text[low] in _EDGES or _unpaired(text, low, high, low)):
+        low += 1
+    while low < high and (text[high - 1] in _EDGES or _unpaired(text, low, high, high - 1)):
+        high -= 1
+    return (low, high) if low < high else (start, end)
+
+
+def _unpaired(text: str, low: int, high: int, at: int) -> bool:
+    """Whether the bracket or quotation mark at `at` lacks its partner inside the span."""
+    inside = text[low:high]
+    return any(
+        text[at] in pair and (inside.count(pair[0]) + inside.count(pair[1])) % 2 == 1
+        for pair in _PAIRS.items()
+    )
