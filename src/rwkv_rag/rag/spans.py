@@ -14,11 +14,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
+from rwkv_rag.rag.asked import LOOKS, asked_for
 from rwkv_rag.rag.language import HAN, detect
-from rwkv_rag.rag.quote import ENOUGH
-from rwkv_rag.rag.sentences import Span, clauses, sentences
+from rwkv_rag.rag.places import ENOUGH, places, share, weights
+from rwkv_rag.rag.sentences import Span, clauses
 from rwkv_rag.rag.span_weights import WEIGHTS
-from rwkv_rag.rag.terms import rarity, stem, terms
+from rwkv_rag.rag.terms import stem
 from rwkv_rag.types import Language, Reading, SourceSpan
 
 Signs = Mapping[str, float]
@@ -29,7 +30,10 @@ _PUNCTUATION = "，。！？；：、,.;:!?—… \n\t"
 
 _BRACKET = re.compile(r"[、「」『』“”《》（）()\"/～~]+")
 _SMALL = {
-    "zh": re.compile(r"[是為为於于在由有至到從从與与和及或被將将的了稱称叫位約约共達达以因]"),
+    "zh": re.compile(  # not where the character begins another word
+        r"[是為为於于在至到從从與与及被的稱称叫位約约共達达]|由(?![于於])|有(?![限关關效权權])|和(?![平谐諧])|"
+        r"或(?!者)|[將将](?![军軍士领領来來])|了(?!解)|以(?![及后後前上下外内內])|因(?![此而素])"
+    ),
     "en": re.compile(
         r"\b(?:in|on|at|by|for|from|to|of|with|as|and|or|who|which|that|when|because|is|was|were|"
         r"are|has|had|an?|the)\b"
@@ -39,40 +43,6 @@ _NUMBER = re.compile(r"\d[\d,.]*(?:[年月日%％]|[十百千万萬亿億]+)*")
 _UNIT = re.compile(r"[ -][A-Za-z]+")
 _WORDS = re.compile(r"[A-Za-z]+|\d+(?:[.,]\d+)*")
 
-_ASKS = {
-    "zh": {
-        "number": re.compile("多少|[几幾](?!乎)|多[大高长長久远遠]|人数|人數|金额|金額|数额"),
-        "time": re.compile("何[时時年]|哪一?[年天]|[时時][候间間]|日期|[几幾]年"),
-        "person": re.compile("[谁誰]|何人|哪一?位|姓名|叫什么"),
-        "place": re.compile(
-            "哪[里裡裏儿]|何[处處地]|哪一?[个個]?(?:国|國|城|省|市|州|地)|地[点點]|位[于於]"
-        ),
-        "reason": re.compile("[为為]什[么麼]|[为為]何|原因|目的"),
-        "account": re.compile(
-            "怎|如何|什[么麼][样樣]|哪些|是什[么麼]|[介简簡][绍紹述]|[结結]果|[内內]容|理由"
-        ),
-    },
-    "en": {
-        "number": re.compile(r"\b(?:how (?:many|much|long|old|far|tall|high)|number of|percent)\b"),
-        "time": re.compile(r"\bwhen\b|\bwh(?:at|ich) (?:year|date|day|month|century)\b"),
-        "person": re.compile(r"\bwho(?:m|se)?\b"),
-        "place": re.compile(r"\bwhere\b|\bwh(?:at|ich) (?:country|city|state|place|town)\b"),
-        "reason": re.compile(r"\bwhy\b|\breason\b"),
-        "account": re.compile(r"\b(?:how|describe|explain|definition)\b"),
-    },
-}
-_LOOKS = {
-    "number": re.compile(
-        r"\d|[一二三四五六七八九十百千万萬两兩]|\b(?:one|two|three|four|five|six|seven|ten)\b"
-    ),
-    "digit": re.compile(r"\d"),
-    "time": re.compile(
-        r"\d{3,4}|\d[月日年]|年|\b(?:January|February|March|April|May|June|July|August|September|"
-        r"October|November|December)\b"
-    ),
-    "place": re.compile(r"[省市县縣区區国國州岛島镇鎮村路街]"),
-    "cause": re.compile(r"因|由[于於]|所以|\bbecause\b|\bdue to\b"),
-}
 _ASKED = re.compile(
     "为什么|為什麼|什么|什麼|哪|谁|誰|多少|[几幾]|何|怎|如何|多[大高长長久远遠]|"
     r"\b(?:who|whom|whose|what|when|where|which|why|how)\b",
@@ -119,17 +89,12 @@ class SpanReader:
 
 def prepare(question: str, passage: str, limit: int) -> tuple[Question, list[Sentence]]:
     """The question weighed by what is rare in the passage, and the `limit` likeliest sentences."""
-    spans = sentences(passage)
-    held = [set(terms(passage[slice(*span)])) for span in spans]
-    rare = rarity(held)
-    unknown = max(rare.values(), default=0.0)
-    wanted = set(terms(question))
-    total = sum(rare.get(term, unknown) for term in wanted) or 1.0
-    shares = [sum(rare[term] for term in wanted & each) / total for each in held]
-    best = sorted(zip(shares, spans, strict=True), key=lambda pair: -pair[0])[:limit]
-    known = {term: rare[term] for term in wanted if term in rare}
-    likely = [Sentence(span, share, rank) for rank, (share, span) in enumerate(best)]
-    return Question(question, known), likely
+    found = places([passage])
+    wanted = weights(found, question)
+    shares = sorted(((share(place, wanted), place) for place in found), key=lambda each: -each[0])
+    likely = [Sentence(each.span, part, n) for n, (part, each) in enumerate(shares[:limit])]
+    known = frozenset[str]().union(*(place.held for place in found))
+    return Question(question, {term: wanted[term] for term in wanted if term in known}), likely
 
 
 def candidates(text: str, span: Span, language: Language) -> Iterator[tuple[int, int, str, str]]:
@@ -181,14 +146,10 @@ class Question:
         self.language = detect(text)
         self._weights = weights
         self._total = sum(weights.values()) or 1.0
-        self._asks = self._kind(text.lower())
+        self._asks = asked_for(text)
         cue = _CUE.search(text)
         self._cue = cue[1] if cue else ""
         self._before, self._after = self._wording(text)
-
-    def _kind(self, text: str) -> str:
-        asked = _ASKS[self.language].items()
-        return next((kind for kind, pattern in asked if pattern.search(text)), "thing")
 
     def _wording(self, text: str) -> tuple[str, str]:
         """What stands right before and after the word that asks: two characters, or one word."""
@@ -272,7 +233,7 @@ class Question:
             "cue at end": float(self._cue != "" and self._cue in text[-2:]),
             "unit at end": float(text[-1:] in "年月日人元个個"),
         }
-        for looks, pattern in _LOOKS.items():
+        for looks, pattern in LOOKS.items():
             if pattern.search(text):
                 found[f"{asks}: {looks}"] = 1.0
         if language == "en":

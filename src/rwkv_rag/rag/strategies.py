@@ -14,7 +14,8 @@ from rwkv_rag.interfaces import Generator, Reader
 from rwkv_rag.rag import prompt
 from rwkv_rag.rag.citations import Evidence
 from rwkv_rag.rag.marks import MarkFilter
-from rwkv_rag.rag.quote import ENOUGH, quotes, support
+from rwkv_rag.rag.places import ENOUGH
+from rwkv_rag.rag.quote import quotes, support
 from rwkv_rag.rag.sentences import sentences
 from rwkv_rag.types import Delta, Hit, Language, Sampling, SourceSpan, Turn
 
@@ -81,7 +82,8 @@ class Quoting:
     stage: Stage = field(default="quote", init=False)
 
     def draft(self, task: Task) -> Iterator[Delta | Draft]:
-        found = quotes(task.question, task.texts, self.limit, query=task.query)
+        headings = [hit.chunk.heading for hit in task.hits]
+        found = quotes(task.question, task.texts, self.limit, query=task.query, headings=headings)
         enough = ENOUGH[task.language] if self.coverage is None else self.coverage
         if not found or found[0].coverage < enough:
             yield Draft("", refused=True)
