@@ -18,7 +18,7 @@ HEAVY = ("torch", "numba", "chromadb", "streamlit", "pypdfium2", "fastapi", "zmq
 
 OWNERS = {
     "torch": ("rwkv", "encoders", "tuning", "app.py"),
-    "numba": ("rwkv",),
+    "numba": ("rwkv", "tuning"),
     "chromadb": ("knowledge/vectors",),
     "pypdfium2": ("knowledge/load",),
     "streamlit": ("ui",),
