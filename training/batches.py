@@ -4,6 +4,7 @@ generator.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rwkv_rag.rwkv.role import QUERY_TOKENS, embed_ids, read_ids, rerank_ids
+from rwkv_rag.rwkv.role import QUERY_TOKENS, ReadIds, embed_ids, matches, read_ids, rerank_ids
 
 HELD_OUT = 50  # rows whose number is divisible by this are never trained on
 
@@ -47,15 +48,18 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Spans:
-    """Reading rows: ids (B, T), lengths (B,), start and end (B,) (0 = not there), allowed (B,
-    T).
-    """
+    """Reading rows: ids (B, T), lengths (B,), match (B, T) of `role.matches`, start and end (B,)
+    (0: not there), allowed (B, T)."""
 
     ids: Tensor
     lengths: Tensor
+    match: Tensor
     start: Tensor
     end: Tensor
     allowed: Tensor
+
+
+Row = tuple[ReadIds, int, int]
 
 
 class Passages:
@@ -73,9 +77,7 @@ class Passages:
         chosen = rng.choice(self.rows, rows, replace=False)
         return collate([self._row(rng, int(i), tokens) for i in chosen], tokens)
 
-    def _row(
-        self, rng: np.random.Generator, index: int, tokens: int
-    ) -> tuple[tuple[int, ...], int, int, int]:
+    def _row(self, rng: np.random.Generator, index: int, tokens: int) -> Row:
         question, passage = self.question[index], self.passage[index]
         start, end = int(self.start[index]), int(self.end[index])
         room = tokens - 2 - len(question[:QUERY_TOKENS])
@@ -83,7 +85,7 @@ class Passages:
         read = read_ids(question, self.newline, passage[low:high])
         inside = low <= start <= end < high
         shift = read.passage_start - low
-        return read.ids, read.passage_start, *((start + shift, end + shift) if inside else (0, 0))
+        return read, *((start + shift, end + shift) if inside else (0, 0))
 
 
 def window(
@@ -99,19 +101,15 @@ def window(
     return low, low + room
 
 
-def collate(rows: list[tuple[tuple[int, ...], int, int, int]], tokens: int) -> Spans:
-    ids, lengths = pad([r[0] for r in rows], tokens)
+def collate(rows: list[Row], tokens: int) -> Spans:
+    ids, lengths = pad([read.ids for read, _, _ in rows], tokens)
+    match, _ = pad([matches(read) for read, _, _ in rows], tokens)
     position = torch.arange(tokens)
-    first = torch.tensor([r[1] for r in rows])
+    first = torch.tensor([read.passage_start for read, _, _ in rows])
     allowed = (position >= first[:, None]) & (position < lengths[:, None])
     allowed[:, 0] = True
-    return Spans(
-        ids,
-        lengths,
-        torch.tensor([r[2] for r in rows]),
-        torch.tensor([r[3] for r in rows]),
-        allowed,
-    )
+    start, end = (torch.tensor([row[i] for row in rows]) for i in (1, 2))
+    return Spans(ids, lengths, match, start, end, allowed)
 
 
 class Pairs:
@@ -169,7 +167,7 @@ class Pairs:
         return self.positive[index][:tokens]
 
 
-def pad(lists: list[list[int]] | list[tuple[int, ...]], tokens: int) -> tuple[Tensor, Tensor]:
+def pad(lists: Sequence[Sequence[int]], tokens: int) -> tuple[Tensor, Tensor]:
     """Right-padded ids (B, tokens) and lengths (B,)."""
     ids = torch.zeros(len(lists), tokens, dtype=torch.int64)
     for row, values in zip(ids, lists, strict=True):

@@ -39,8 +39,7 @@ def main() -> None:
     }
     save_checkpoint(given.out / MODEL, tensors, metadata)
     shutil.copy(given.prepared / "vocab.txt", given.out / VOCABULARY)
-    cautious = Manifest(given.name, 0.0, 1.0, 0.0, reader=False, reranker=False, writes=False)
-    text = json.dumps(asdict(cautious), indent=2) + "\n"
+    text = json.dumps(asdict(Manifest(given.name)), indent=2) + "\n"
     (given.out / MANIFEST).write_text(text, encoding="utf-8")
     size = (given.out / MODEL).stat().st_size
     print(f"step {kept['step']}: {len(tensors)} tensors, {size / 2**20:.1f} MiB")

@@ -42,7 +42,7 @@ class Recipe:
 
 # What two CPU cores can do in about an hour.
 CPU_SMALL = Recipe(
-    NetworkShape(layers=6, width=256, vocab=16384, rank_w=32, rank_a=32, rank_v=16, rank_g=64),
-    steps=2300,
-    rerank_layers=(1, 3, 5),
+    NetworkShape(layers=4, width=256, vocab=16384, rank_w=32, rank_a=32, rank_v=16, rank_g=64),
+    steps=2600,
+    rerank_layers=(1, 2, 3),
 )

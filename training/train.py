@@ -77,7 +77,7 @@ class Tasks:
         size = self.recipe.short_batch if short else self.recipe.long_batch
         rows = source.batch(rng, *size)
         scores = self.model.heads.read(
-            self.model.base, self.model.heads.states["read"], rows.ids, rows.lengths
+            self.model.base, self.model.heads.states["read"], rows.ids, rows.lengths, rows.match
         )
         scores = scores.masked_fill(~rows.allowed[..., None], -1e4)
         start = F.cross_entropy(scores[..., 0], rows.start)
@@ -129,7 +129,7 @@ def compile_blocks(model: Model) -> None:
     """Compile each block by itself: all layers share one graph a batch shape."""
     torch._dynamo.config.automatic_dynamic_shapes = False
     torch._dynamo.config.cache_size_limit = 64
-    for block in [*model.base.blocks, model.heads.read.block]:
+    for block in [*model.base.blocks, model.heads.read.ahead, model.heads.read.back]:
         block.compile()
 
 

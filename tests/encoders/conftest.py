@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, modules: tuple[Network, Hea
     save_checkpoint(folder / MODEL, tensors, metadata)
     tokens = [b"", *(bytes([b]) for b in range(256)), *(w.encode() for w in WORDS)]
     write_vocabulary(folder / VOCABULARY, tokens)
-    manifest = Manifest("tiny", 0.5, 0.4, 1.0, reader=True, reranker=True, writes=False)
+    manifest = Manifest("tiny", fusion_weight=0.5, similarity_floor=0.4, reader=True)
     (folder / MANIFEST).write_text(json.dumps(asdict(manifest)), encoding="utf-8")
     return folder
 

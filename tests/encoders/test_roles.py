@@ -11,7 +11,7 @@ from rwkv_rag.encoders.base import Base
 from rwkv_rag.encoders.embedder import RwkvEmbedder, batches
 from rwkv_rag.encoders.reader import ANSWER_TOKENS, RwkvReader, best_span, trimmed
 from rwkv_rag.encoders.reranker import RwkvReranker
-from rwkv_rag.rwkv.role import embed_ids, read_ids, rerank_ids
+from rwkv_rag.rwkv.role import ReadIds, embed_ids, matches, read_ids, rerank_ids
 from rwkv_rag.tuning.heads import Heads
 from rwkv_rag.tuning.network import Network
 
@@ -66,7 +66,8 @@ def test_reading_equals_the_trained_head(base: Base, modules: Modules) -> None:
         read = read_ids(encode(QUESTION), base.newline, encode(text))
         ids = torch.tensor([read.ids])
         with torch.no_grad():
-            scores = heads.read(network, heads.states["read"], ids, lengths(ids))[0]
+            match = torch.tensor([matches(read)])
+            scores = heads.read(network, heads.states["read"], ids, lengths(ids), match)[0]
         margin, _, _ = best_span(scores, read.passage_start)
         assert reading is not None
         assert reading.span.source == number
@@ -107,3 +108,8 @@ def test_batches_hold_every_item_once_in_order(sizes: list[int], limit: int) -> 
     groups = batches(sizes, limit)
     assert [i for group in groups for i in group] == list(range(len(sizes)))
     assert all(len(g) == 1 or sum(sizes[i] for i in g) <= limit for g in groups)
+
+
+def test_matches_mark_tokens_and_pairs_of_the_question() -> None:
+    read = ReadIds((0, 7, 8, 9, 11, 8, 9, 5, 7, 9), 5)
+    assert matches(read) == [0, 0, 0, 0, 0, 1, 2, 0, 1, 1]

@@ -12,6 +12,7 @@ from rwkv_rag.tuning.network import Network, NetworkShape
 SHAPE = NetworkShape(3, 64, 50, 8, 8, 8, 16)
 IDS = torch.randint(1, 50, (2, 30), generator=torch.Generator().manual_seed(4))
 LENGTHS = torch.tensor([30, 17])
+MATCH = torch.randint(0, 3, (2, 30), generator=torch.Generator().manual_seed(5))
 
 
 @pytest.fixture
@@ -28,8 +29,9 @@ def parts() -> tuple[Network, Heads]:
 def test_padded_row_equals_the_row_alone(parts: tuple[Network, Heads], role: str) -> None:
     base, heads = parts
     head, state = getattr(heads, role), heads.states[role]
-    together: Tensor = head(base, state, IDS, LENGTHS)[1]
-    alone: Tensor = head(base, state, IDS[1:, :17], LENGTHS[1:])[0]
+    more, cut = ((MATCH,), (MATCH[1:, :17],)) if role == "read" else ((), ())
+    together: Tensor = head(base, state, IDS, LENGTHS, *more)[1]
+    alone: Tensor = head(base, state, IDS[1:, :17], LENGTHS[1:], *cut)[0]
     if role == "read":
         together = together[:17]
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
@@ -38,7 +40,8 @@ def test_padded_row_equals_the_row_alone(parts: tuple[Network, Heads], role: str
 @pytest.mark.parametrize("role", ["embed", "read", "rerank"])
 def test_every_role_learns_its_own_initial_state(parts: tuple[Network, Heads], role: str) -> None:
     base, heads = parts
-    getattr(heads, role)(base, heads.states[role], IDS, LENGTHS).square().sum().backward()
+    more = (MATCH,) if role == "read" else ()
+    getattr(heads, role)(base, heads.states[role], IDS, LENGTHS, *more).square().sum().backward()
     moved = {name: state.grad is not None for name, state in heads.states.items()}
     assert moved == {name: name == role for name in ("embed", "read", "rerank")}
 
@@ -47,7 +50,9 @@ def test_reader_sees_what_stands_to_the_right(parts: tuple[Network, Heads]) -> N
     base, heads = parts
     changed = IDS.clone()
     changed[0, 29] = (changed[0, 29] + 1) % 50
-    first, second = (heads.read(base, heads.states["read"], x, LENGTHS) for x in (IDS, changed))
+    first, second = (
+        heads.read(base, heads.states["read"], x, LENGTHS, MATCH) for x in (IDS, changed)
+    )
     assert (first[0, 3] - second[0, 3]).abs().max() > 1e-6
 
 

@@ -27,17 +27,25 @@ MODEL, VOCABULARY, MANIFEST = "model.safetensors", "vocab.txt", "manifest.json"
 class Manifest:
     """What is known of a base beside its weights; `training/calibrate.py` measures the numbers.
 
-    `reader` tells whether the reading head beats quoting sentences, and so is used; `reranker`
-    whether reranking beats fused search; `writes` whether the base writes sentences worth reading.
+    fusion_weight       of the dense ranking beside the lexical one (1)
+    rerank_weight       of the reranker's score beside the fused one; 0: reranking does not help
+    similarity_floor    cosine that unrelated texts seldom exceed
+    relevance           a best hit less relevant than this is no hit
+    reader              whether the reading head beats quoting the best sentence, and so is used
+    read_margin         a best reading below this is a refusal
+    read_rank_weight    what a reading's margin loses for every place its passage stands lower
+    writes              whether the base writes sentences worth reading
     """
 
     name: str
-    fusion_weight: float
-    similarity_floor: float
-    read_threshold: float
-    reader: bool
-    reranker: bool
-    writes: bool
+    fusion_weight: float = 0.0
+    rerank_weight: float = 0.0
+    similarity_floor: float = 1.0
+    relevance: float = 0.0
+    reader: bool = False
+    read_margin: float = 0.0
+    read_rank_weight: float = 0.0
+    writes: bool = False
 
     @classmethod
     def read(cls, path: Path) -> Manifest:

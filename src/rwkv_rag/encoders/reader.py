@@ -1,8 +1,8 @@
 """The read role: where in a passage the answer stands, or that it does not.
 
-The base reads the question, then the passage in windows; one more block reads its hidden states
-backwards, so that every token is judged with both sides known. The question is read once: its state
-is the start of every window.
+The base reads the question, then the passage in windows; two more blocks read its hidden states, one
+on, one backwards, so that every token is judged with both sides known. The question is read once:
+its state is the start of every window.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from torch.nn.functional import gelu, linear
 
 from rwkv_rag.encoders.base import Base
 from rwkv_rag.encoders.embedder import batches
-from rwkv_rag.rwkv.block import Packing
-from rwkv_rag.rwkv.role import read_ids
+from rwkv_rag.rwkv.block import Block, Packing
+from rwkv_rag.rwkv.role import ReadIds, matches, read_ids
 from rwkv_rag.types import Reading, SourceSpan
 
 WINDOW_TOKENS = 128  # question and window together, as in training
@@ -38,7 +38,8 @@ class RwkvReader:
 
     def __init__(self, base: Base) -> None:
         self._base = base
-        self._block = base.block("read.block.")
+        self._ahead, self._back = base.block("read.ahead."), base.block("read.back.")
+        self._match = base.weight("read.match.weight")
         self._heads = base.model.shape.heads
         names = ("mix.weight", "mix.bias", "out.weight", "out.bias")
         self._mix, self._mix_bias, self._out, self._out_bias = (
@@ -76,25 +77,34 @@ class RwkvReader:
                 hidden=True,
                 logits=False,
             )
-            hidden = [torch.cat([asked.hidden[0], h]) for h in output.hidden]
+            hidden = [
+                torch.cat([asked.hidden[0], h]) + self._meets(prefix, windows[i])
+                for i, h in zip(rows, output.hidden, strict=True)
+            ]
             spans += [best_span(s, len(prefix)) for s in self._scores(hidden)]
         return spans
 
+    def _meets(self, prefix: Sequence[int], window: _Window) -> torch.Tensor:
+        """What is added to hidden states (T, C) where the passage meets the question."""
+        read = ReadIds((*prefix, *window.ids), len(prefix))
+        return self._match[torch.tensor(matches(read))]
+
     def _scores(self, hidden: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Start and end scores (T, 2) of each sequence of hidden states (T, C)."""
-        packing = Packing([len(h) for h in hidden])
-        backwards = torch.cat([h.flip(0) for h in hidden])
-        size, width = len(hidden), backwards.shape[1]
-        wkv = torch.zeros(size, self._heads, 64, 64)
-        shifts = torch.zeros(2, size, width)
+        ahead = self._run(self._ahead, hidden)
+        back = self._run(self._back, [h.flip(0) for h in hidden])
+        both = [torch.cat([a, b.flip(0)], 1) for a, b in zip(ahead, back, strict=True)]
+        mixed = gelu(linear(torch.cat(both), self._mix, self._mix_bias))
+        scores = linear(mixed, self._out, self._out_bias)
+        return list(torch.split(scores, [len(h) for h in hidden]))
+
+    def _run(self, block: Block, rows: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        packing = Packing([len(row) for row in rows])
+        wkv = torch.zeros(len(rows), self._heads, 64, 64)
+        shifts = torch.zeros(2, len(rows), rows[0].shape[1])
         with torch.no_grad():
-            back, _ = self._block.forward(backwards, packing, None, wkv, shifts[0], shifts[1])
-            both = [
-                torch.cat([h, b.flip(0)], 1)
-                for h, b in zip(hidden, torch.split(back, packing.lengths), strict=True)
-            ]
-            mixed = gelu(linear(torch.cat(both), self._mix, self._mix_bias))
-            return list(torch.split(linear(mixed, self._out, self._out_bias), packing.lengths))
+            out, _ = block.forward(torch.cat(rows), packing, None, wkv, shifts[0], shifts[1])
+        return list(torch.split(out, packing.lengths))
 
     def _reading(
         self, number: int, passage: str, tokens: Sequence[int], span: tuple[float, int, int]

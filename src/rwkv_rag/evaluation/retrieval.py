@@ -16,13 +16,17 @@ _CHUNKS = 30  # a long passage may take several places, so more chunks than docu
 
 
 def ranks(
-    rows: Sequence[Row], knowledge: Knowledge, step: Callable[[], None]
+    rows: Sequence[Row],
+    knowledge: Knowledge,
+    step: Callable[[], None],
+    *,
+    stages: Sequence[SearchStage] = STAGES,
 ) -> Mapping[SearchStage, list[int | None]]:
     """For every stage the rank of each answerable question's passage among the documents found."""
-    found: dict[SearchStage, list[int | None]] = {stage: [] for stage in STAGES}
+    found: dict[SearchStage, list[int | None]] = {stage: [] for stage in stages}
     for row in (row for row in rows if row.answerable):
         name = document(row).name
-        for stage in STAGES:
+        for stage in stages:
             hits = knowledge.search(BASE, row.question, top_k=_CHUNKS, stage=stage)
             found[stage].append(rank(hits, name))
         step()

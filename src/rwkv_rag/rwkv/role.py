@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from rwkv_rag.rwkv.tokenizer import END_OF_TEXT, Tokenizer
@@ -41,6 +42,21 @@ def read_ids(question: Sequence[int], newline: int, passage: Sequence[int]) -> R
     """A question and a passage for the reader."""
     head = (END_OF_TEXT, *question[:QUERY_TOKENS], newline)
     return ReadIds((*head, *passage), len(head))
+
+
+def matches(read: ReadIds) -> list[int]:
+    """For each position how a passage token meets the question (Chen et al. 2017, exact match).
+
+    0: not at all, or no passage token; 1: the token stands in the question; 2: and so does the pair
+    that it forms with the token before it.
+    """
+    asked = read.ids[1 : read.passage_start - 1]
+    tokens, pairs = set(asked), set(pairwise(asked))
+    found = [0] * read.passage_start
+    for number in range(read.passage_start, len(read.ids)):
+        before, token = read.ids[number - 1 : number + 1]
+        found.append((token in tokens) + ((before, token) in pairs))
+    return found
 
 
 def rerank_ids(

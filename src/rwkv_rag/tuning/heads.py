@@ -43,28 +43,34 @@ class EmbedHead(nn.Module):
 
 
 class ReadHead(nn.Module):
-    """Start and end scores for every token: one RWKV-7 block reads the hidden states backwards.
+    """Start and end scores for every token, from two RWKV-7 blocks over the base's hidden states.
 
-    The base has seen what stands left of a token, the block what stands right of it; index 0
-    (end-of-text) has then seen all and scores "not answered here".
+    One block reads on, the other backwards, so that every token is judged with both sides known;
+    both are told where the passage meets the question (`role.matches`). Index 0 (end-of-text) has
+    then seen all, and scores "not answered here".
     """
 
     def __init__(self, shape: NetworkShape) -> None:
         super().__init__()
-        self.block = Block(shape, 0)
+        self.match = nn.Embedding(3, shape.width)
+        self.ahead, self.back = Block(shape, 0), Block(shape, 0)
         self.mix = nn.Linear(2 * shape.width, shape.width)
         self.out = nn.Linear(shape.width, 2)
 
-    def forward(self, base: Network, state: Tensor, ids: Tensor, lengths: Tensor) -> Tensor:
+    def forward(
+        self, base: Network, state: Tensor, ids: Tensor, lengths: Tensor, match: Tensor
+    ) -> Tensor:
         """Scores (B, T, 2): start and end of the answer, fp32; meaningless past `lengths`."""
         hidden, _ = base.hidden(ids, state)
+        hidden = hidden + self.match(match)
         order = reversal(lengths, ids.shape[1])  # its own inverse
         flip = order[..., None].expand(-1, -1, hidden.shape[-1])
         start = hidden.new_zeros(
-            (len(ids), self.block.att.heads, HEAD_SIZE, HEAD_SIZE), dtype=torch.float32
+            (len(ids), self.back.att.heads, HEAD_SIZE, HEAD_SIZE), dtype=torch.float32
         )
-        back, _, _ = self.block(hidden.gather(1, flip), None, start)
-        both = torch.cat([hidden, back.gather(1, flip)], -1)
+        ahead, _, _ = self.ahead(hidden, None, start)
+        back, _, _ = self.back(hidden.gather(1, flip), None, start)
+        both = torch.cat([ahead, back.gather(1, flip)], -1)
         scores: Tensor = self.out(F.gelu(self.mix(both))).float()
         return scores
 

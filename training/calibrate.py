@@ -1,0 +1,159 @@
+"""Measure an exported model on questions held back from training, and write its manifest.
+
+usage: python training/calibrate.py DATA MODEL [--rows N]
+
+DATA is the data folder (qa/train.jsonl.xz: every 50th row was held back), MODEL the folder that
+export.py wrote. Prints what it measured; weights, thresholds and which roles are used at all follow
+from it. The dev data is not looked at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from batches import HELD_OUT
+from numpy.typing import NDArray
+
+from rwkv_rag.encoders.base import MANIFEST, Base, Manifest
+from rwkv_rag.encoders.embedder import RwkvEmbedder
+from rwkv_rag.encoders.reader import RwkvReader
+from rwkv_rag.encoders.reranker import RwkvReranker
+from rwkv_rag.evaluation import retrieval
+from rwkv_rag.evaluation.answers import best_sentence
+from rwkv_rag.evaluation.dataset import Row, read
+from rwkv_rag.evaluation.metrics import f1, mean
+from rwkv_rag.evaluation.pool import BASE, fill
+from rwkv_rag.interfaces import SearchStage
+from rwkv_rag.knowledge.library import Library
+from rwkv_rag.types import EmbeddingModel
+
+FALSE_REFUSALS = 0.08  # of answerable questions, given the right passage
+LOST = 0.01  # of answerable questions, refused for want of a relevant hit
+
+
+class Recalled:
+    """An embedder that remembers vectors and lets its fusion weight be set."""
+
+    def __init__(self, embedder: RwkvEmbedder) -> None:
+        self._embedder = embedder
+        self.model: EmbeddingModel = embedder.model
+        self._query = cache(lambda text: embedder.embed_queries([text])[0])
+
+    def embed_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return self._embedder.embed_documents(texts)
+
+    def embed_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return np.stack([self._query(text) for text in texts])
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    options.add_argument("data", type=Path)
+    options.add_argument("model", type=Path)
+    options.add_argument("--rows", type=int, default=1000)
+    given = options.parse_args()
+
+    rows = read(given.data / "qa/train.jsonl.xz")[::HELD_OUT][: given.rows]
+    base = Base(given.model)
+    manifest = base.manifest
+    with tempfile.TemporaryDirectory() as home:
+        manifest = search_weights(manifest, base, rows, Path(home))
+    manifest = reading(manifest, RwkvReader(base), rows)
+    text = json.dumps(asdict(manifest), indent=2) + "\n"
+    (given.model / MANIFEST).write_text(text, encoding="utf-8")
+    print(text)
+
+
+def search_weights(manifest: Manifest, base: Base, rows: Sequence[Row], home: Path) -> Manifest:
+    """Weights of the dense path and of reranking by hit@1, the floor, and what counts as relevant."""
+    embedder, reranker = Recalled(RwkvEmbedder(base)), RwkvReranker(base)
+    asked = [row for row in rows if row.answerable]
+
+    @contextmanager
+    def opened(weight: float, rerank: float = 0.0) -> Iterator[Library]:
+        embedder.model = replace(embedder.model, fusion_weight=weight)
+        library = Library(home, embedder, reranker if rerank else None, rerank_weight=rerank)
+        with closing(library):
+            yield library
+
+    def first(library: Library, stage: SearchStage) -> float:
+        places = retrieval.ranks(asked, library, lambda: None, stages=(stage,))[stage]
+        figures = retrieval.figures(places)
+        return figures["hit@1"] + figures["mrr@10"]  # MRR decides between equals
+
+    with opened(1.0) as library:
+        print(f"{fill(library, rows, lambda done, total: None)} passages, {len(asked)} questions")
+        print(f"dense alone: {first(library, 'dense'):.4f} (hit@1 + MRR@10)")
+        floor = unrelated_cosine(embedder, asked)
+    fused = {}
+    for weight in (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8):
+        with opened(weight) as library:
+            fused[weight] = first(library, "fused")
+    print("fused by weight:", fused)
+    weight = max(fused, key=lambda each: fused[each])
+    ranked = {0.0: fused[weight]}
+    for rerank in (0.05, 0.1, 0.2, 0.4):
+        with opened(weight, rerank) as library:
+            ranked[rerank] = first(library, "reranked")
+    print("reranked by weight:", ranked)
+    embedder.model = replace(embedder.model, similarity_floor=floor)
+    with opened(weight) as library:
+        best = [
+            max((hit.relevance for hit in library.search(BASE, row.question)), default=0.0)
+            for row in asked
+        ]
+    return replace(
+        manifest,
+        fusion_weight=weight,
+        rerank_weight=max(ranked, key=lambda each: ranked[each]),
+        similarity_floor=round(floor, 3),
+        relevance=round(float(np.quantile(best, LOST)), 3),
+    )
+
+
+def unrelated_cosine(embedder: Recalled, asked: Sequence[Row]) -> float:
+    """The cosine that a question reaches with its nearest wrong passage once in twenty times."""
+
+    vectors = embedder.embed_documents([row.passage for row in asked])
+    questions = embedder.embed_queries([row.question for row in asked])
+    cosines = questions @ vectors.T
+    for number, row in enumerate(asked):
+        cosines[number, [other.passage == row.passage for other in asked]] = -1.0
+    return float(np.quantile(cosines.max(axis=1), 0.95))
+
+
+def reading(manifest: Manifest, reader: RwkvReader, rows: Sequence[Row]) -> Manifest:
+    """The margin that keeps false refusals at FALSE_REFUSALS, and whether the reader is worth it."""
+    margins, scores, quoted = [], [], []
+    refused = []
+    for row in rows:
+        found = reader.read(row.question, [row.passage])[0]
+        if found is None:
+            continue
+        if not row.answerable:
+            refused.append(found.margin)
+            continue
+        text = row.passage[found.span.start : found.span.end]
+        margins.append(found.margin)
+        scores.append(f1(text, row.answers, row.lang))
+        quoted.append(f1(best_sentence(row.question, row.passage), row.answers, row.lang))
+    margin = float(np.quantile(margins, FALSE_REFUSALS))
+    kept = mean(s for s, m in zip(scores, margins, strict=True) if m >= margin)
+    recall = mean(float(m < margin) for m in refused)
+    with_refusals = sum(s for s, m in zip(scores, margins, strict=True) if m >= margin)
+    worth = with_refusals / len(scores)
+    print(f"reader F1 {mean(scores):.4f}, with refusals {worth:.4f} ({kept:.4f} of those answered)")
+    print(f"quoted sentence F1 {mean(quoted):.4f}; refusal recall {recall:.4f}, margin {margin:.3f}")
+    return replace(manifest, reader=worth > mean(quoted), read_margin=round(margin, 3))
+
+
+if __name__ == "__main__":
+    main()
