@@ -10,11 +10,10 @@ from it. The dev data is not looked at.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -22,17 +21,19 @@ import numpy as np
 from batches import HELD_OUT
 from numpy.typing import NDArray
 
-from rwkv_rag.encoders.base import MANIFEST, Base, Manifest
+from rwkv_rag.encoders.base import Base
 from rwkv_rag.encoders.embedder import RwkvEmbedder
+from rwkv_rag.encoders.manifest import Manifest, StrictWay
 from rwkv_rag.encoders.reader import RwkvReader
 from rwkv_rag.encoders.reranker import RwkvReranker
 from rwkv_rag.evaluation import retrieval
-from rwkv_rag.evaluation.answers import best_sentence
 from rwkv_rag.evaluation.dataset import Row, read
-from rwkv_rag.evaluation.metrics import f1, mean
 from rwkv_rag.evaluation.pool import BASE, fill
-from rwkv_rag.interfaces import SearchStage
+from rwkv_rag.evaluation.report import evaluate
+from rwkv_rag.interfaces import Reader, SearchStage
 from rwkv_rag.knowledge.library import Library
+from rwkv_rag.rag.answering import Answerer, Answering
+from rwkv_rag.rag.spans import SpanReader
 from rwkv_rag.types import EmbeddingModel
 
 FALSE_REFUSALS = 0.08  # of answerable questions, given the right passage
@@ -66,14 +67,13 @@ def main() -> None:
     manifest = base.manifest
     with tempfile.TemporaryDirectory() as home:
         manifest = search_weights(manifest, base, rows, Path(home))
-    manifest = reading(manifest, RwkvReader(base), rows)
-    text = json.dumps(asdict(manifest), indent=2) + "\n"
-    (given.model / MANIFEST).write_text(text, encoding="utf-8")
-    print(text)
+    manifest = strict_way(manifest, RwkvReader(base), rows)
+    manifest.write(given.model)
+    print(manifest)
 
 
 def search_weights(manifest: Manifest, base: Base, rows: Sequence[Row], home: Path) -> Manifest:
-    """Weights of the dense path and of reranking by hit@1, the floor, and what counts as relevant."""
+    """Weights of the dense path and of reranking by hit@1, the floor, what counts as relevant."""
     embedder, reranker = Recalled(RwkvEmbedder(base)), RwkvReranker(base)
     asked = [row for row in rows if row.answerable]
 
@@ -130,29 +130,30 @@ def unrelated_cosine(embedder: Recalled, asked: Sequence[Row]) -> float:
     return float(np.quantile(cosines.max(axis=1), 0.95))
 
 
-def reading(manifest: Manifest, reader: RwkvReader, rows: Sequence[Row]) -> Manifest:
-    """The margin that keeps false refusals at FALSE_REFUSALS, and whether the reader is worth it."""
-    margins, scores, quoted = [], [], []
-    refused = []
-    for row in rows:
-        found = reader.read(row.question, [row.passage])[0]
-        if found is None:
-            continue
-        if not row.answerable:
-            refused.append(found.margin)
-            continue
-        text = row.passage[found.span.start : found.span.end]
-        margins.append(found.margin)
-        scores.append(f1(text, row.answers, row.lang))
-        quoted.append(f1(best_sentence(row.question, row.passage), row.answers, row.lang))
-    margin = float(np.quantile(margins, FALSE_REFUSALS))
-    kept = mean(s for s, m in zip(scores, margins, strict=True) if m >= margin)
-    recall = mean(float(m < margin) for m in refused)
-    with_refusals = sum(s for s, m in zip(scores, margins, strict=True) if m >= margin)
-    worth = with_refusals / len(scores)
-    print(f"reader F1 {mean(scores):.4f}, with refusals {worth:.4f} ({kept:.4f} of those answered)")
-    print(f"quoted sentence F1 {mean(quoted):.4f}; refusal recall {recall:.4f}, margin {margin:.3f}")
-    return replace(manifest, reader=worth > mean(quoted), read_margin=round(margin, 3))
+def strict_way(manifest: Manifest, reader: Reader, rows: Sequence[Row]) -> Manifest:
+    """Which way of answering strict questions has the best F1, a refusal counting as 0.
+
+    The reader's margin keeps its false refusals at FALSE_REFUSALS.
+    """
+    margin = margin_for(reader, rows)
+    ways: dict[StrictWay, Answerer] = {
+        "quote": Answerer(),
+        "spans": Answerer(Answering(strategy="read"), reader=SpanReader()),
+        "read": Answerer(Answering(strategy="read", margin=margin), reader=reader),
+    }
+    scores = {}
+    for way, answerer in ways.items():
+        figures = evaluate(rows, mode="gold", answerer=answerer)["answers"]
+        print(f"{way}: {figures}")
+        share = {lang: figures[lang]["n"] / len(rows) for lang in figures}
+        scores[way] = sum(figures[lang]["f1"] * share[lang] for lang in figures)
+    best = max(scores, key=lambda way: scores[way])
+    return replace(manifest, strict=best, read_margin=round(margin, 3))
+
+
+def margin_for(reader: Reader, rows: Sequence[Row]) -> float:
+    found = [reader.read(row.question, [row.passage])[0] for row in rows if row.answerable]
+    return float(np.quantile([each.margin for each in found if each], FALSE_REFUSALS))
 
 
 if __name__ == "__main__":

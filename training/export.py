@@ -11,13 +11,13 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from recipe import CPU_SMALL
 
-from rwkv_rag.encoders.base import MANIFEST, MODEL, VOCABULARY, Manifest
+from rwkv_rag.encoders.base import MODEL, VOCABULARY
+from rwkv_rag.encoders.manifest import Manifest
 from rwkv_rag.rwkv.checkpoint import save_checkpoint
 
 
@@ -39,8 +39,7 @@ def main() -> None:
     }
     save_checkpoint(given.out / MODEL, tensors, metadata)
     shutil.copy(given.prepared / "vocab.txt", given.out / VOCABULARY)
-    text = json.dumps(asdict(Manifest(given.name)), indent=2) + "\n"
-    (given.out / MANIFEST).write_text(text, encoding="utf-8")
+    Manifest(given.name).write(given.out)
     size = (given.out / MODEL).stat().st_size
     print(f"step {kept['step']}: {len(tensors)} tensors, {size / 2**20:.1f} MiB")
 

@@ -6,7 +6,6 @@ a path the user's own checkpoint, which replaces the model that writes and nothi
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -17,10 +16,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rwkv_rag.config import BUILTIN, FAKE, Settings
 from rwkv_rag.errors import InputError, UnsupportedModel
-from rwkv_rag.interfaces import Embedder, Generator, Knowledge, Reranker
+from rwkv_rag.interfaces import Embedder, Generator, Knowledge, Reader, Reranker
 
 if TYPE_CHECKING:
     from rwkv_rag.encoders.base import Base
+    from rwkv_rag.encoders.manifest import Manifest, StrictWay
     from rwkv_rag.evaluation.report import Report
     from rwkv_rag.knowledge.library import Library
     from rwkv_rag.rag.answering import Answerer
@@ -35,8 +35,14 @@ def open_library(settings: Settings) -> Library:
     """The knowledge bases under `settings.home`, to be closed; models load when first needed."""
     from rwkv_rag.knowledge.library import Library
 
-    reranker = (lambda: _reranker(settings)) if _reranks(settings) else None
-    return Library(settings.home, lambda: _embedder(settings), reranker)
+    if settings.model == FAKE:
+        from rwkv_rag.testing import HashEmbedder, OverlapReranker
+
+        return Library(settings.home, HashEmbedder, OverlapReranker)
+    weight = _manifest().rerank_weight
+    return Library(
+        settings.home, _embedder, _reranker if weight else None, rerank_weight=weight
+    )
 
 
 def open_pipeline(settings: Settings, library: Knowledge) -> Pipeline:
@@ -62,25 +68,39 @@ def open_answerer(settings: Settings) -> Answerer:
 
 
 def _builtin_answerer() -> Answerer:
-    from rwkv_rag.encoders.reader import RwkvReader
     from rwkv_rag.rag.answering import Answerer, Answering
-    from rwkv_rag.rwkv.generation import RwkvGenerator
 
-    base = _builtin()
-    known = base.manifest
-    generator = RwkvGenerator(
-        base.model, base.tokenizer, name=known.name, initial_state=base.state("generate")
-    )
+    known = _manifest()
     how = Answering(
-        strategy="read" if known.reader else "quote",
-        margin=known.read_threshold,
+        strategy="quote" if known.strict == "quote" else "read",
+        threshold=known.relevance,
+        margin=known.read_margin if known.strict == "read" else 0.0,
         writes=known.writes,
     )
     return Answerer(
         how,
-        reader=RwkvReader(base) if known.reader else None,
-        generator=generator if known.writes else None,
+        reader=_reader(known.strict),
+        generator=_builtin_generator() if known.writes else None,
     )
+
+
+def _reader(way: StrictWay) -> Reader | None:
+    if way == "quote":
+        return None
+    if way == "spans":
+        from rwkv_rag.rag.spans import SpanReader
+
+        return SpanReader()
+    from rwkv_rag.encoders.reader import RwkvReader
+
+    return RwkvReader(_builtin())
+
+
+def _builtin_generator() -> Generator:
+    from rwkv_rag.rwkv.generation import RwkvGenerator
+
+    base = _builtin()
+    return RwkvGenerator(base.model, base.tokenizer, name=base.manifest.name)
 
 
 def evaluate(
@@ -122,34 +142,23 @@ def _temporary_library(settings: Settings) -> Iterator[Knowledge]:
         yield library
 
 
-def _embedder(settings: Settings) -> Embedder:
-    if settings.model == FAKE:
-        from rwkv_rag.testing import HashEmbedder
-
-        return HashEmbedder()
+def _embedder() -> Embedder:
     from rwkv_rag.encoders.embedder import RwkvEmbedder
 
     return RwkvEmbedder(_builtin())
 
 
-def _reranker(settings: Settings) -> Reranker:
-    if settings.model == FAKE:
-        from rwkv_rag.testing import OverlapReranker
-
-        return OverlapReranker()
+def _reranker() -> Reranker:
     from rwkv_rag.encoders.reranker import RwkvReranker
 
     return RwkvReranker(_builtin())
 
 
-def _reranks(settings: Settings) -> bool:
-    """Whether reranking is used; read without torch, so that listing bases stays quick."""
-    if settings.model == FAKE:
-        return True
-    try:
-        return bool(json.loads((BUILTIN_MODEL / "manifest.json").read_bytes())["reranker"])
-    except (OSError, ValueError, KeyError):
-        return False  # whoever needs the model will say what is wrong with it
+def _manifest() -> Manifest:
+    """What is known of the model in the package; read without torch."""
+    from rwkv_rag.encoders.manifest import Manifest
+
+    return Manifest.read(BUILTIN_MODEL)
 
 
 @cache

@@ -11,8 +11,8 @@
     ├── MissingExtra          an optional part is not installed
     └── Busy                  another process holds what is needed
 
-`code` is stable: it crosses process borders and names the class on the other side. The message is one
-line: what happened, the value, and what to do about it.
+`code` is stable: it crosses process borders and names the class on the other side. The message is
+one line: what happened, the value, and what to do about it.
 """
 
 from __future__ import annotations

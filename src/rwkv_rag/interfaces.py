@@ -53,7 +53,7 @@ class Generator(Protocol):
         """Stream the continuation of `prompt`.
 
         With `sources`, decoding is grounded: the whole answer is a verbatim span of one source, or
-        exactly `refusal` (when not empty). The last delta has `finish` set and, if grounded, `span`.
+        exactly `refusal` (when not empty). The last delta has `finish` and, if grounded, `span`.
         """
 
 

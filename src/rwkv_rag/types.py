@@ -1,6 +1,6 @@
 """The values that travel between rooms: documents, chunks, hits, answers. Knows no behaviour.
 
-All character offsets count Unicode code points in `Document.text` (Python string indices), half-open.
+Character offsets are half-open and count Unicode code points of `Document.text`, as Python does.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Language = Literal["zh", "en"]
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a paged document: its number as printed in viewers (from 1) and its characters."""
+    """One page of a paged document: its number as viewers count (from 1), its characters."""
 
     number: int
     start: int
@@ -23,7 +23,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A source as plain text. `name` is unique in a knowledge base; `sha256` is of the source's bytes."""
+    """A source as plain text. `name` is unique in its base; `sha256` is of the source's bytes."""
 
     name: str
     text: str
@@ -36,7 +36,7 @@ class Document:
 class Chunk:
     """A stretch of a document: `text == document.text[start:end]`, always.
 
-    `heading` is the path of headings above it ("三、质保 > 换货"), `page` the page on which it starts.
+    `heading` is the path of headings above it ("三、质保 > 换货"), `page` where it starts.
     """
 
     id: str
@@ -107,9 +107,9 @@ class IndexEvent:
 class EmbeddingModel:
     """What binds stored vectors to the model that made them, and how far search may trust them.
 
-    `fusion_weight` is the weight of the dense ranking beside the lexical one (weight 1), as measured
-    on the model's own validation data. `similarity_floor` is the cosine under which a hit found only
-    by the dense path counts as not relevant.
+    `fusion_weight` is the weight of the dense ranking beside the lexical one (1), as measured on
+    rows held back from training. `similarity_floor` is the cosine under which a hit that only
+    the dense path found counts as not relevant.
     """
 
     id: str
@@ -122,7 +122,7 @@ class EmbeddingModel:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How the next token is drawn. `temperature` 0 is greedy; penalties are RWKV's (presence, count, decay)."""
+    """How the next token is drawn; `temperature` 0 is greedy, the penalties are RWKV's."""
 
     temperature: float = 1.0
     top_p: float = 0.3
@@ -157,7 +157,7 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The reader's best answer in one passage. `margin` > 0 means: better than "not answered here"."""
+    """The reader's best answer in a passage; `margin` > 0: likelier than "not answered here"."""
 
     span: SourceSpan
     margin: float
@@ -173,7 +173,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """Proof of (a part of) an answer: `quote == document.text[start:end]`, checked before it is shown."""
+    """Proof of an answer or a part: `quote == document.text[start:end]`, checked beforehand."""
 
     document: str
     page: int | None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import torch
 
-from rwkv_rag.encoders.base import MANIFEST, MODEL, VOCABULARY, Base, Manifest
+from rwkv_rag.encoders.base import MODEL, VOCABULARY, Base
+from rwkv_rag.encoders.manifest import Manifest
 from rwkv_rag.rwkv.checkpoint import save_checkpoint
 from rwkv_rag.rwkv.tokenizer import write_vocabulary
 from rwkv_rag.tuning.heads import Heads
@@ -40,8 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, modules: tuple[Network, Hea
     save_checkpoint(folder / MODEL, tensors, metadata)
     tokens = [b"", *(bytes([b]) for b in range(256)), *(w.encode() for w in WORDS)]
     write_vocabulary(folder / VOCABULARY, tokens)
-    manifest = Manifest("tiny", fusion_weight=0.5, similarity_floor=0.4, reader=True)
-    (folder / MANIFEST).write_text(json.dumps(asdict(manifest)), encoding="utf-8")
+    Manifest("tiny", fusion_weight=0.5, similarity_floor=0.4, strict="read").write(folder)
     return folder
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rwkv_rag.encoders.base import MANIFEST, MODEL, VOCABULARY, Base
+from rwkv_rag.encoders.base import MODEL, VOCABULARY, Base
+from rwkv_rag.encoders.manifest import MANIFEST
 from rwkv_rag.errors import CorruptData, NotFound, RagError
 
 

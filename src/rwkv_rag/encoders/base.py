@@ -5,14 +5,12 @@ The folder is what `training/export.py` writes. Knows no text; the roles do.
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from rwkv_rag.errors import CorruptData, NotFound
+from rwkv_rag.encoders.manifest import Manifest
+from rwkv_rag.errors import CorruptData
 from rwkv_rag.rwkv.block import Block
 from rwkv_rag.rwkv.checkpoint import load_checkpoint
 from rwkv_rag.rwkv.role import RoleName, newline_id
@@ -20,49 +18,14 @@ from rwkv_rag.rwkv.state import State
 from rwkv_rag.rwkv.tokenizer import Tokenizer
 from rwkv_rag.rwkv.x070 import X070, Dtype
 
-MODEL, VOCABULARY, MANIFEST = "model.safetensors", "vocab.txt", "manifest.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """What is known of a base beside its weights; `training/calibrate.py` measures the numbers.
-
-    fusion_weight       of the dense ranking beside the lexical one (1)
-    rerank_weight       of the reranker's score beside the fused one; 0: reranking does not help
-    similarity_floor    cosine that unrelated texts seldom exceed
-    relevance           a best hit less relevant than this is no hit
-    reader              whether the reading head beats quoting the best sentence, and so is used
-    read_margin         a best reading below this is a refusal
-    read_rank_weight    what a reading's margin loses for every place its passage stands lower
-    writes              whether the base writes sentences worth reading
-    """
-
-    name: str
-    fusion_weight: float = 0.0
-    rerank_weight: float = 0.0
-    similarity_floor: float = 1.0
-    relevance: float = 0.0
-    reader: bool = False
-    read_margin: float = 0.0
-    read_rank_weight: float = 0.0
-    writes: bool = False
-
-    @classmethod
-    def read(cls, path: Path) -> Manifest:
-        try:
-            values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            return cls(**values)
-        except FileNotFoundError:
-            raise NotFound(f"no manifest at {path}; install rwkv-rag again") from None
-        except (OSError, ValueError, TypeError) as error:
-            raise CorruptData(f"{path} is damaged ({error}); install rwkv-rag again") from error
+MODEL, VOCABULARY = "model.safetensors", "vocab.txt"
 
 
 class Base:
     """One model in memory, shared by all its roles."""
 
     def __init__(self, folder: Path, *, dtype: Dtype = "auto", threads: int | None = None) -> None:
-        self.manifest = Manifest.read(folder / MANIFEST)
+        self.manifest = Manifest.read(folder)
         checkpoint = load_checkpoint(folder / MODEL)
         self.tokenizer = Tokenizer.from_file(folder / VOCABULARY)
         if self.tokenizer.vocab_size > checkpoint.shape.vocab:
@@ -85,7 +48,8 @@ class Base:
         return Block(self._heads, f"heads.{prefix}")
 
     def state(self, role: RoleName, batch: int = 1) -> State:
-        """The state from which `role` starts to read."""
+        """The state from which `role` starts to read; generating starts from nothing."""
         state = self.model.zero_state(batch)
-        state.wkv[:] = self.weight(f"states.{role}")[:, None]
+        if role != "generate":
+            state.wkv[:] = self.weight(f"states.{role}")[:, None]
         return state

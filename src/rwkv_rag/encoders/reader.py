@@ -1,8 +1,8 @@
 """The read role: where in a passage the answer stands, or that it does not.
 
-The base reads the question, then the passage in windows; two more blocks read its hidden states, one
-on, one backwards, so that every token is judged with both sides known. The question is read once:
-its state is the start of every window.
+The base reads the question, then the passage in windows; two more blocks read its hidden states,
+one on, one backwards, so that every token is judged with both sides known. The question is read
+once: its state is the start of every window.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class RwkvReader:
         read = ReadIds((*prefix, *window.ids), len(prefix))
         return self._match[torch.tensor(matches(read))]
 
-    def _scores(self, hidden: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    def _scores(self, hidden: list[torch.Tensor]) -> list[torch.Tensor]:
         """Start and end scores (T, 2) of each sequence of hidden states (T, C)."""
         ahead = self._run(self._ahead, hidden)
         back = self._run(self._back, [h.flip(0) for h in hidden])
@@ -98,7 +98,7 @@ class RwkvReader:
         scores = linear(mixed, self._out, self._out_bias)
         return list(torch.split(scores, [len(h) for h in hidden]))
 
-    def _run(self, block: Block, rows: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    def _run(self, block: Block, rows: list[torch.Tensor]) -> list[torch.Tensor]:
         packing = Packing([len(row) for row in rows])
         wkv = torch.zeros(len(rows), self._heads, 64, 64)
         shifts = torch.zeros(2, len(rows), rows[0].shape[1])

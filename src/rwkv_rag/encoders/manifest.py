@@ -1,0 +1,53 @@
+"""What is known of a shipped model beside its weights. Knows no tensors: reading it is quick."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from rwkv_rag.errors import CorruptData, NotFound
+
+MANIFEST = "manifest.json"
+StrictWay = Literal["quote", "spans", "read"]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Numbers that `training/calibrate.py` measured on questions held back from training.
+
+    fusion_weight       of the dense ranking beside the lexical one (1)
+    rerank_weight       of the reranker's score beside the fused one; 0: reranking does not help
+    similarity_floor    cosine that unrelated texts seldom exceed
+    relevance           a best hit less relevant than this is no hit
+    strict              what answers strict questions best: whole sentences ("quote"), the linear
+                        scorer of spans ("spans") or the reading head ("read")
+    read_margin         a best reading below this is a refusal
+    writes              whether the base writes sentences worth reading
+    """
+
+    name: str
+    fusion_weight: float = 0.0
+    rerank_weight: float = 0.0
+    similarity_floor: float = 1.0
+    relevance: float = 0.0
+    strict: StrictWay = "quote"
+    read_margin: float = 0.0
+    writes: bool = False
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """Read the manifest of a model folder. NotFound or CorruptData."""
+        path = folder / MANIFEST
+        try:
+            values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            return cls(**values)
+        except FileNotFoundError:
+            raise NotFound(f"no manifest at {path}; install rwkv-rag again") from None
+        except (OSError, ValueError, TypeError) as error:
+            raise CorruptData(f"{path} is damaged ({error}); install rwkv-rag again") from error
+
+    def write(self, folder: Path) -> None:
+        text = json.dumps(asdict(self), indent=2) + "\n"
+        (folder / MANIFEST).write_text(text, encoding="utf-8")
