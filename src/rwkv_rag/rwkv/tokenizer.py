@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import njit
 
-from rwkv_rag.errors import InputError, NotFound, UnsupportedModel
+from rwkv_rag.errors import NotFound, UnsupportedModel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -197,9 +197,3 @@ def _greedy(
         count += 1
         start = best
     return count
-
-
-def check_ids(ids: Sequence[int], vocab_size: int) -> None:
-    """Raise InputError if an id lies outside a model's vocabulary."""
-    if ids and not (min(ids) >= 0 and max(ids) < vocab_size):
-        raise InputError(f"token id outside the model's vocabulary of {vocab_size}")
