@@ -38,7 +38,7 @@ def open_library(settings: Settings) -> Library:
     if settings.model == FAKE:
         from rwkv_rag.testing import HashEmbedder, OverlapReranker
 
-        return Library(settings.home, HashEmbedder, OverlapReranker)
+        return Library(settings.home, HashEmbedder(), OverlapReranker())
     weight = _manifest().rerank_weight
     return Library(
         settings.home, _embedder, _reranker if weight else None, rerank_weight=weight

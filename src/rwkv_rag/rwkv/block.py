@@ -48,7 +48,8 @@ class Block:
         self._channel_mixes = _array(z, "ffn.x_k")
         v0 = "v0" if self.mixes_values else "a0"
         names = ("w0", "a0", v0, "k_k", "k_a", "r_k", "ln_x.weight", "ln_x.bias")
-        self._vectors = _array(z, *(f"att.{name}" for name in names))
+        vectors = _rows(z, *(f"att.{name}" for name in names))
+        self._vectors = as_array(vectors.view(len(names), -1, loops.HEAD_SIZE))  # (8, H, N)
         # Inputs are numbered as the mixes are: r w k v a g.
         ranks = "wavg" if self.mixes_values else "wag"
         weights = [z[f"att.{name}.weight"] for name in ("receptance", "key", "value")]
@@ -102,16 +103,20 @@ class Block:
         v_first = v if v_first is None or not self.mixes_values else v_first
         y = torch.empty(x.shape, dtype=self.dtype)
         loops.wkv(
-            (as_array(r), as_array(k), as_array(v), as_array(w), as_array(a), as_array(mix)),
-            as_array(g),
-            as_array(v_first),
+            tuple(self._by_head(part) for part in (r, k, v, w, a, mix)),
+            self._by_head(g),
+            self._by_head(v_first),
             self.mixes_values,
             self._vectors,
             as_array(state),
             packing.starts,
-            as_array(y),
+            self._by_head(y),
         )
         return self._out(y[None])[0], v_first
+
+    def _by_head(self, x: torch.Tensor) -> loops.Array:
+        """(T, C) -> (T, H, N), the same memory."""
+        return as_array(x.view(len(x), -1, loops.HEAD_SIZE))
 
     def _channel_mix(self, x: torch.Tensor, packing: Packing, shift: torch.Tensor) -> torch.Tensor:
         mixed = self._shifted(x, packing, self._norms[1], self._channel_mixes, shift)

@@ -185,107 +185,103 @@ def wkv(
 ) -> None:
     """Everything of the time mix between its projections, with the recurrence in the middle.
 
-    raw: r, k, v and what is added to w0, a0 and v0, each (T, C) as the gate is; first (T, C): the
-    first block's values, mixed into v where `mixed`; vectors (8, C): w0, a0, v0, k_k, k_a, r_k,
-    and ln_x weight and bias; state (B, H, V, K), updated; out (T, C).
+    raw: r, k, v and what is added to w0, a0 and v0, each (T, H, N) as the gate is; first
+    (T, H, N): the first block's values, mixed into v where `mixed`; vectors (8, H, N): w0, a0, v0,
+    k_k, k_a, r_k, and ln_x weight and bias; state (B, H, V, K), updated; out (T, H, N).
     """
     r, k, v, w, a, mix = raw
     for unit in prange(state.shape[0] * state.shape[1]):
         sequence = unit // state.shape[1]
         head = unit - sequence * state.shape[1]
-        lo, hi = head * HEAD_SIZE, (head + 1) * HEAD_SIZE
-        work = np.empty((8, HEAD_SIZE), np.float32)
+        work = np.empty((7, HEAD_SIZE), np.float32)
         for t in range(starts[sequence], starts[sequence + 1]):
-            # One-dimensional views: loops over computed indices would not vectorise.
-            _widen(r[t, lo:hi], work[0])
-            _widen(v[t, lo:hi], work[3])
-            _decay(w[t, lo:hi], vectors[0, lo:hi], work[1])
-            scale = _removal(k[t, lo:hi], vectors[3, lo:hi], work[4])
-            _rate(k[t, lo:hi], a[t, lo:hi], vectors[1, lo:hi], vectors[4, lo:hi], scale, work)
-            if mixed:
-                _mix_values(first[t, lo:hi], mix[t, lo:hi], vectors[2, lo:hi], work[3])
-            _recur(state[sequence, head], work)
-            _finish(work, vectors[5:8], lo, gate[t, lo:hi], out[t, lo:hi])
+            # Whole arrays with indices: a view of one would count references, in every turn.
+            _decays(w, vectors, t, head, work)
+            _keys(k, a, vectors, t, head, work)
+            _values(r, v, mix, first, mixed, vectors, t, head, work)
+            _recur(state, sequence, head, work)
+            _finish(work, vectors, gate, t, head, out)
 
 
 @_summing
-def _widen(values: Array, out: Array) -> None:
+def _decays(w: Array, vectors: Array, t: int, head: int, work: Array) -> None:
     for c in range(HEAD_SIZE):
-        out[c] = _load(values[c])
+        work[1, c] = _exp(_DECAY * _sigmoid(vectors[0, head, c] + _load(w[t, head, c])))
 
 
 @_summing
-def _decay(raw: Array, base: Array, out: Array) -> None:
-    for c in range(HEAD_SIZE):
-        out[c] = _exp(_DECAY * _sigmoid(base[c] + _load(raw[c])))
-
-
-@_summing
-def _removal(k: Array, k_k: Array, out: Array) -> Any:
-    """k * k_k into `out`; one over its length."""
+def _keys(k: Array, a: Array, vectors: Array, t: int, head: int, work: Array) -> None:
+    """The key, the direction to be removed, and that times the in-context learning rate."""
     square = np.float32(0.0)
     for c in range(HEAD_SIZE):
-        removal = _load(k[c]) * k_k[c]
+        removal = _load(k[t, head, c]) * vectors[3, head, c]
         square += removal * removal
-        out[c] = removal
     length = np.sqrt(square)
-    return _ONE / (np.float32(1e-12) if length < np.float32(1e-12) else length)
-
-
-@_summing
-def _rate(k: Array, raw: Array, base: Array, k_a: Array, scale: Any, work: Array) -> None:
+    scale = _ONE / (np.float32(1e-12) if length < np.float32(1e-12) else length)
     for c in range(HEAD_SIZE):
-        rate = _sigmoid(base[c] + _load(raw[c]))
-        work[2, c] = _load(k[c]) * (_ONE + (rate - _ONE) * k_a[c])
-        removal = work[4, c] * scale
+        rate = _sigmoid(vectors[1, head, c] + _load(a[t, head, c]))
+        key = _load(k[t, head, c])
+        removal = key * vectors[3, head, c] * scale
+        work[2, c] = key * (_ONE + (rate - _ONE) * vectors[4, head, c])
         work[4, c] = removal
         work[5, c] = removal * rate
 
 
 @_summing
-def _mix_values(first: Array, raw: Array, base: Array, v: Array) -> None:
+def _values(
+    r: Array,
+    v: Array,
+    mix: Array,
+    first: Array,
+    mixed: bool,
+    vectors: Array,
+    t: int,
+    head: int,
+    work: Array,
+) -> None:
     for c in range(HEAD_SIZE):
-        share = _sigmoid(base[c] + _load(raw[c]))
-        v[c] += (_load(first[c]) - v[c]) * share
+        work[0, c] = _load(r[t, head, c])
+        work[3, c] = _load(v[t, head, c])
+    if mixed:
+        for c in range(HEAD_SIZE):
+            share = _sigmoid(vectors[2, head, c] + _load(mix[t, head, c]))
+            work[3, c] += (_load(first[t, head, c]) - work[3, c]) * share
 
 
 @_summing
-def _recur(memory: Array, work: Array) -> None:
+def _recur(state: Array, sequence: int, head: int, work: Array) -> None:
     """One step of the state (V, K); what it reads goes to work[6]."""
     for row in range(HEAD_SIZE):
         recalled = np.float32(0.0)
         for c in range(HEAD_SIZE):
-            recalled += memory[row, c] * work[4, c]
+            recalled += state[sequence, head, row, c] * work[4, c]
         value = work[3, row]
         read = np.float32(0.0)
         for c in range(HEAD_SIZE):
-            kept = memory[row, c] * work[1, c] - recalled * work[5, c] + value * work[2, c]
-            memory[row, c] = kept
+            kept = state[sequence, head, row, c] * work[1, c] - recalled * work[5, c]
+            kept += value * work[2, c]
+            state[sequence, head, row, c] = kept
             read += kept * work[0, c]
         work[6, row] = read
 
 
 @_summing
-def _finish(work: Array, vectors: Array, low: int, gate: Array, out: Array) -> None:
+def _finish(work: Array, vectors: Array, gate: Array, t: int, head: int, out: Array) -> None:
     """GroupNorm of the head, the bonus of the current token, and the gate."""
-    r_k, weight, bias = (
-        vectors[0, low : low + HEAD_SIZE],
-        vectors[1, low : low + HEAD_SIZE],
-        vectors[2, low : low + HEAD_SIZE],
-    )
     mean = np.float32(0.0)
     bonus = np.float32(0.0)
     for c in range(HEAD_SIZE):
         mean += work[6, c]
-        bonus += work[0, c] * work[2, c] * r_k[c]
+        bonus += work[0, c] * work[2, c] * vectors[5, head, c]
     mean /= np.float32(HEAD_SIZE)
     variance = np.float32(0.0)
     for c in range(HEAD_SIZE):
         variance += (work[6, c] - mean) * (work[6, c] - mean)
     scale = _ONE / np.sqrt(variance / np.float32(HEAD_SIZE) + _GROUP_EPS)
     for c in range(HEAD_SIZE):
-        normed = (work[6, c] - mean) * scale * weight[c] + bias[c]
-        out[c] = _rounded((normed + bonus * work[3, c]) * _load(gate[c]), out)
+        normed = (work[6, c] - mean) * scale * vectors[6, head, c] + vectors[7, head, c]
+        value = (normed + bonus * work[3, c]) * _load(gate[t, head, c])
+        out[t, head, c] = _rounded(value, out)
 
 
 @_parallel
