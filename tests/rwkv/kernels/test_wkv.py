@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from rwkv_rag.rwkv.checkpoint import from_tensors
 from rwkv_rag.rwkv.kernels import wkv as loops
 from rwkv_rag.rwkv.linear import as_array
+from rwkv_rag.rwkv.random_weights import random_tensors
+from rwkv_rag.rwkv.x070 import X070
 
 ODD = [0.0, -0.0, 1.5, -2.0, float("inf"), float("-inf"), float("nan"), 3.3e38, 1e-40, -7.25]
 
@@ -32,21 +35,26 @@ def test_bfloat16_rounds_as_torch_does():
 def test_decays_stay_in_their_range_for_any_input():
     """exp(-exp(-0.5)) <= decay <= 1, also where the exponential would overflow."""
     raw = np.linspace(-200, 200, 64).astype(np.float32)
-    base, out = np.zeros(64, np.float32), np.empty(64, np.float32)
-    loops._decay(raw, base, out)
+    vectors, work = np.zeros((8, 1, 64), np.float32), np.empty((8, 64), np.float32)
+    loops._decays(raw.reshape(1, 1, 64), vectors, 0, 0, work)
     wanted = np.exp(-np.exp(-0.5) / (1 + np.exp(-raw.astype(np.float64))))
-    assert np.abs(out - wanted).max() < 1e-6
+    assert np.abs(work[1] - wanted).max() < 1e-6
 
 
-def test_a_zero_key_is_removed_without_dividing_by_zero():
-    out = np.empty(64, np.float32)
-    scale = loops._removal(np.zeros(64, np.float32), np.ones(64, np.float32), out)
-    assert np.isfinite(scale)
-    assert not out.any()
+def test_a_zero_key_removes_nothing_and_divides_by_no_zero():
+    zero = np.zeros((1, 1, 64), np.float32)
+    vectors, work = np.ones((8, 1, 64), np.float32), np.full((8, 64), np.nan, np.float32)
+    loops._keys(zero, zero, vectors, 0, 0, work)
+    assert not work[[2, 4, 5]].any()
 
 
-def test_every_kernel_is_compiled_for_one_layout_a_type():
-    """More signatures than types would mean a strided array slipped in: slow, and compiled anew."""
-    for kernel in (loops.shift_mix, loops.wkv, loops.square_relu):
-        assert kernel.signatures, "run after a model in this process, or the test is empty"
-        assert not [text for text in map(str, kernel.signatures) if "'A'" in text]
+def test_a_model_compiles_every_kernel_for_contiguous_arrays_only():
+    """A strided array would be slow, and compiled for anew while a user waits."""
+    model = X070(from_tensors(random_tensors(2, 64, 20)))
+    state = model.forward([[1], [2, 3], [4]]).state
+    model.step([5, 6, 7], state)
+    model.step([5], state.select([1]))
+    for kernel in (loops.shift_mix, loops.wkv, loops.products, loops.square_relu):
+        signatures = [str(signature) for signature in kernel.signatures]
+        assert signatures
+        assert not [text for text in signatures if "'A'" in text]

@@ -174,7 +174,7 @@ def _mix(normed: Array, previous: int, mixes: Array, n: int, t: int, out: Array)
 
 @_parallel
 def wkv(
-    raw: tuple[Array, Array, Array, Array, Array, Array],
+    raw: tuple[Array, ...],
     gate: Array,
     first: Array,
     mixed: bool,
