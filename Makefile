@@ -19,8 +19,12 @@ check: $(VENV)/.setup-dev
 	$(BIN)/mypy --strict
 	$(BIN)/lint-imports
 
-bench: setup
+bench: $(VENV)/.setup-dev
+	@echo "speed of the model in the package, then what a user feels, then the rwkv package beside it"
+	@echo "(the last writes about 1 GB of random weights to the temporary directory; some minutes)"
 	$(BIN)/rwkv-rag bench
+	$(BIN)/python benchmarks/product.py
+	$(BIN)/python benchmarks/compare_rwkv.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
