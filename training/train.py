@@ -91,7 +91,7 @@ class Tasks:
         scores = (q @ p.T / self.recipe.temperature).masked_fill(same, -1e4)
         target = torch.arange(len(q))
         loss = (F.cross_entropy(scores, target) + F.cross_entropy(scores.T, target)) / 2
-        return loss, query[0].numel() + positive[0].numel()
+        return self.recipe.pair_scale * loss, query[0].numel() + positive[0].numel()
 
     def rerank(self, rng: np.random.Generator, progress: float) -> tuple[Tensor, int]:
         ids, lengths, label = self.pair_rows.judged(rng, *self.recipe.long_batch)

@@ -1,4 +1,4 @@
-"""The embed role: the hidden state at end-of-text, projected, of unit length."""
+"""The embed role: the mean of the hidden states, projected, of unit length."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class RwkvEmbedder:
                 [ids[i] for i in rows], state, hidden=True, logits=False
             )
             for row, hidden in zip(rows, output.hidden, strict=True):
-                vectors[row] = normalize(self._project @ hidden[-1], dim=0).numpy()
+                vectors[row] = normalize(self._project @ hidden.mean(0), dim=0).numpy()
         return vectors
 
 

@@ -32,9 +32,7 @@ class ReadIds:
 
 
 def embed_ids(text: Sequence[int], limit: int) -> list[int]:
-    """A text for the embedder: its first `limit` tokens, then end-of-text, where the vector is
-    read.
-    """
+    """A text for the embedder: its first `limit` tokens, then end-of-text."""
     return [*text[:limit], END_OF_TEXT]
 
 

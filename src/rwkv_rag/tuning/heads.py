@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rwkv_rag.tuning.network import HEAD_SIZE, Block, Network, NetworkShape
+from rwkv_rag.tuning.network import HEAD_SIZE, Block, Network, NetworkShape, inside
 
 
 class Heads(nn.Module):
@@ -28,7 +28,7 @@ class Heads(nn.Module):
 
 
 class EmbedHead(nn.Module):
-    """Final hidden state at the end-of-text token to a unit vector."""
+    """The mean of the final hidden states, projected, to a unit vector."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -38,8 +38,8 @@ class EmbedHead(nn.Module):
     def forward(self, base: Network, state: Tensor, ids: Tensor, lengths: Tensor) -> Tensor:
         """Vectors (B, C) of right-padded `ids` (B, T) that end at `lengths` with end-of-text."""
         hidden, _ = base.hidden(ids, state)
-        last = hidden[torch.arange(len(ids)), lengths - 1]
-        return F.normalize(self.proj(last).float(), dim=-1)
+        pooled = (hidden * inside(lengths, ids.shape[1])).sum(1) / lengths[:, None]
+        return F.normalize(self.proj(pooled).float(), dim=-1)
 
 
 class ReadHead(nn.Module):

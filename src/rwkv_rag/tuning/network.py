@@ -185,7 +185,7 @@ class Network(nn.Module):
         """
         x = self.emb(ids)
         v_first: Tensor | None = None
-        keep = None if lengths is None else _inside(lengths, ids.shape[1])
+        keep = None if lengths is None else inside(lengths, ids.shape[1])
         states = []
         for layer, block in enumerate(self.blocks):
             start = (
@@ -207,7 +207,7 @@ class Network(nn.Module):
         return logits
 
 
-def _inside(lengths: Tensor, total: int) -> Tensor:
+def inside(lengths: Tensor, total: int) -> Tensor:
     """1 where a position lies inside its row, else 0: (B, total, 1)."""
     position = torch.arange(total, device=lengths.device)
     return (position < lengths[:, None]).float()[..., None]
