@@ -26,7 +26,7 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     arguments = inputs(given.rows, given.tokens, given.heads)
     chunked, loops = best(wkv7_chunked, arguments), best(wkv7, arguments)
-    print(f"chunked {chunked * 1e3:.0f} ms, loops {loops * 1e3:.0f} ms: {chunked / loops:.1f} times")
+    print(f"chunked {chunked * 1e3:.0f} ms, loops {loops * 1e3:.0f} ms: x{chunked / loops:.1f}")
 
 
 def inputs(rows: int, tokens: int, heads: int) -> list[Tensor]:
