@@ -13,6 +13,7 @@ import torch
 from torch.nn.functional import layer_norm
 
 from rwkv_rag.rwkv.kernels import wkv as loops
+from rwkv_rag.rwkv.kernels.threads import spread
 from rwkv_rag.rwkv.linear import Stack, as_array
 
 
@@ -102,6 +103,7 @@ class Block:
         mix = ups[2] if self.mixes_values else a
         v_first = v if v_first is None or not self.mixes_values else v_first
         y = torch.empty(x.shape, dtype=self.dtype)
+        spread(x.numel() * 6 * loops.HEAD_SIZE)
         loops.wkv(
             tuple(self._by_head(part) for part in (r, k, v, w, a, mix)),
             self._by_head(g),
@@ -121,6 +123,7 @@ class Block:
     def _channel_mix(self, x: torch.Tensor, packing: Packing, shift: torch.Tensor) -> torch.Tensor:
         mixed = self._shifted(x, packing, self._norms[1], self._channel_mixes, shift)
         hidden = self._key(mixed)[0]
+        spread(hidden.numel())
         loops.square_relu(as_array(hidden))
         return self._value(hidden[None])[0]
 
@@ -134,6 +137,7 @@ class Block:
     ) -> torch.Tensor:
         out = torch.empty(len(mixes), *x.shape, dtype=self.dtype)
         normed = np.empty(x.shape, np.float32)
+        spread(x.numel() * 2 * (3 + len(mixes)))
         loops.shift_mix(
             as_array(x), norm, as_array(shift), packing.starts, mixes, normed, as_array(out)
         )

@@ -12,6 +12,7 @@ import torch
 from torch.nn.functional import linear
 
 from rwkv_rag.rwkv.kernels import wkv as loops
+from rwkv_rag.rwkv.kernels.threads import spread
 
 # With this many vectors or more, torch's product is faster than one dot product after another.
 MANY = 5
@@ -50,5 +51,6 @@ class Stack:
         count, few, width = x.shape
         out = torch.empty(few, self.weight.shape[0], dtype=dtype)
         flat = as_array(x.reshape(count * few, width))
+        spread(few * self.weight.numel())
         loops.products(self._array, flat, self._source * few, as_array(out))
         return out
