@@ -79,7 +79,7 @@ def test_fitting_finds_the_sign_that_goes_with_right_spans() -> None:
     assert fit_spans.fit(examples, 3).equal(weights)
 
 
-def test_the_file_in_the_package_is_one_that_the_script_writes() -> None:
+def test_the_file_in_the_package_has_the_form_that_the_script_writes() -> None:
     body = "from __future__"
     written = fit_spans.module(WEIGHTS, {"zh": 1, "en": 1})
     shipped = fit_spans.SHIPPED.read_text(encoding="utf-8")
