@@ -1,10 +1,10 @@
-"""Measure an exported model on questions held back from training, and write its manifest.
+"""Measure an exported model on a quarter of the dev questions, and write its manifest.
 
 usage: python training/calibrate.py DATA MODEL [--rows N]
 
-DATA is the data folder (qa/train.jsonl.xz: every 50th row was held back), MODEL the folder that
-export.py wrote. Prints what it measured; weights, thresholds and which roles are used at all follow
-from it. The dev data is not looked at.
+DATA is the data folder (every fourth row of qa/dev.jsonl.xz is used: the training questions share
+passages with rows that were trained on), MODEL the folder that export.py wrote. Prints what it
+measured; weights, thresholds and which reader answers follow from it.
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from batches import HELD_OUT
 from numpy.typing import NDArray
 
 from rwkv_rag.encoders.base import Base
 from rwkv_rag.encoders.embedder import RwkvEmbedder
-from rwkv_rag.encoders.manifest import Manifest, StrictWay
+from rwkv_rag.encoders.manifest import Manifest, ReaderName
 from rwkv_rag.encoders.reader import RwkvReader
 from rwkv_rag.encoders.reranker import RwkvReranker
 from rwkv_rag.evaluation import retrieval
@@ -34,9 +33,11 @@ from rwkv_rag.interfaces import Reader, SearchStage
 from rwkv_rag.knowledge.library import Library
 from rwkv_rag.rag.answering import Answerer, Answering
 from rwkv_rag.rag.spans import SpanReader
-from rwkv_rag.types import EmbeddingModel
+from rwkv_rag.types import EmbeddingModel, Language
 
+EVERY = 4  # one row in so many of the dev data is looked at
 FALSE_REFUSALS = 0.08  # of answerable questions, given the right passage
+RERANKED = 100  # questions that the reranker is measured on: it reads 20 passages for each
 LOST = 0.01  # of answerable questions, refused for want of a relevant hit
 
 
@@ -55,6 +56,16 @@ class Recalled:
         return np.stack([self._query(text) for text in texts])
 
 
+class Judged:
+    """A reranker that remembers its scores."""
+
+    def __init__(self, reranker: RwkvReranker) -> None:
+        self._scores = cache(lambda query, texts: reranker.rerank(query, texts))
+
+    def rerank(self, query: str, texts: Sequence[str]) -> list[float]:
+        return list(self._scores(query, tuple(texts)))
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     options.add_argument("data", type=Path)
@@ -62,19 +73,19 @@ def main() -> None:
     options.add_argument("--rows", type=int, default=1000)
     given = options.parse_args()
 
-    rows = read(given.data / "qa/train.jsonl.xz")[::HELD_OUT][: given.rows]
+    rows = read(given.data / "qa/dev.jsonl.xz")[::EVERY][: given.rows]
     base = Base(given.model)
     manifest = base.manifest
     with tempfile.TemporaryDirectory() as home:
         manifest = search_weights(manifest, base, rows, Path(home))
-    manifest = strict_way(manifest, RwkvReader(base), rows)
+    manifest = readers(manifest, base, rows)
     manifest.write(given.model)
     print(manifest)
 
 
 def search_weights(manifest: Manifest, base: Base, rows: Sequence[Row], home: Path) -> Manifest:
     """Weights of the dense path and of reranking by hit@1, the floor, what counts as relevant."""
-    embedder, reranker = Recalled(RwkvEmbedder(base)), RwkvReranker(base)
+    embedder, reranker = Recalled(RwkvEmbedder(base)), Judged(RwkvReranker(base))
     asked = [row for row in rows if row.answerable]
 
     @contextmanager
@@ -84,8 +95,8 @@ def search_weights(manifest: Manifest, base: Base, rows: Sequence[Row], home: Pa
         with closing(library):
             yield library
 
-    def first(library: Library, stage: SearchStage) -> float:
-        places = retrieval.ranks(asked, library, lambda: None, stages=(stage,))[stage]
+    def first(library: Library, stage: SearchStage, rows: Sequence[Row] = asked) -> float:
+        places = retrieval.ranks(rows, library, lambda: None, stages=(stage,))[stage]
         figures = retrieval.figures(places)
         return figures["hit@1"] + figures["mrr@10"]  # MRR decides between equals
 
@@ -94,15 +105,15 @@ def search_weights(manifest: Manifest, base: Base, rows: Sequence[Row], home: Pa
         print(f"dense alone: {first(library, 'dense'):.4f} (hit@1 + MRR@10)")
         floor = unrelated_cosine(embedder, asked)
     fused = {}
-    for weight in (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8):
+    for weight in (0.0, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5):
         with opened(weight) as library:
             fused[weight] = first(library, "fused")
     print("fused by weight:", fused)
-    weight = max(fused, key=lambda each: fused[each])
-    ranked = {0.0: fused[weight]}
-    for rerank in (0.05, 0.1, 0.2, 0.4):
+    weight = max(fused, key=lambda each: (fused[each], each))  # of equals the largest
+    ranked = {}
+    for rerank in (0.0, 0.05, 0.1, 0.2, 0.4):
         with opened(weight, rerank) as library:
-            ranked[rerank] = first(library, "reranked")
+            ranked[rerank] = first(library, "reranked", asked[:RERANKED])
     print("reranked by weight:", ranked)
     embedder.model = replace(embedder.model, similarity_floor=floor)
     with opened(weight) as library:
@@ -130,30 +141,28 @@ def unrelated_cosine(embedder: Recalled, asked: Sequence[Row]) -> float:
     return float(np.quantile(cosines.max(axis=1), 0.95))
 
 
-def strict_way(manifest: Manifest, reader: Reader, rows: Sequence[Row]) -> Manifest:
-    """Which way of answering strict questions has the best F1, a refusal counting as 0.
+def readers(manifest: Manifest, base: Base, rows: Sequence[Row]) -> Manifest:
+    """The head's margin at FALSE_REFUSALS, and which reader has the best F1 in each language.
 
-    The reader's margin keeps its false refusals at FALSE_REFUSALS.
+    A refusal counts as 0, so that a reader which refuses too much loses.
     """
-    margin = margin_for(reader, rows)
-    ways: dict[StrictWay, Answerer] = {
-        "quote": Answerer(),
-        "spans": Answerer(Answering(strategy="read"), reader=SpanReader()),
-        "read": Answerer(Answering(strategy="read", margin=margin), reader=reader),
-    }
-    scores = {}
-    for way, answerer in ways.items():
-        figures = evaluate(rows, mode="gold", answerer=answerer)["answers"]
-        print(f"{way}: {figures}")
-        share = {lang: figures[lang]["n"] / len(rows) for lang in figures}
-        scores[way] = sum(figures[lang]["f1"] * share[lang] for lang in figures)
-    best = max(scores, key=lambda way: scores[way])
-    return replace(manifest, strict=best, read_margin=round(margin, 3))
-
-
-def margin_for(reader: Reader, rows: Sequence[Row]) -> float:
-    found = [reader.read(row.question, [row.passage])[0] for row in rows if row.answerable]
-    return float(np.quantile([each.margin for each in found if each], FALSE_REFUSALS))
+    base.manifest = replace(manifest, read_margin=0.0)
+    found = [
+        RwkvReader(base).read(row.question, [row.passage])[0] for row in rows if row.answerable
+    ]
+    margin = float(np.quantile([each.margin for each in found if each], FALSE_REFUSALS))
+    base.manifest = replace(manifest, read_margin=round(margin, 3))
+    ways: dict[ReaderName, Reader] = {"spans": SpanReader(), "read": RwkvReader(base)}
+    scores: dict[Language, dict[ReaderName, float]] = {"zh": {}, "en": {}}
+    for way, reader in ways.items():
+        report = evaluate(
+            rows, mode="gold", answerer=Answerer(Answering(strategy="read"), reader=reader)
+        )
+        print(f"{way}: {report['answers']}; a sentence: {report['baseline']}")
+        for language, figures in report["answers"].items():
+            scores[language][way] = figures["f1"]
+    best = {lang: max(of, key=lambda way: of[way]) for lang, of in scores.items() if of}
+    return replace(base.manifest, readers=best)
 
 
 if __name__ == "__main__":

@@ -20,11 +20,12 @@ from rwkv_rag.interfaces import Embedder, Generator, Knowledge, Reader, Reranker
 
 if TYPE_CHECKING:
     from rwkv_rag.encoders.base import Base
-    from rwkv_rag.encoders.manifest import Manifest, StrictWay
+    from rwkv_rag.encoders.manifest import Manifest
     from rwkv_rag.evaluation.report import Report
     from rwkv_rag.knowledge.library import Library
     from rwkv_rag.rag.answering import Answerer
     from rwkv_rag.rag.pipeline import Pipeline
+    from rwkv_rag.types import Language
 
 PACKAGE = Path(__file__).parent
 BUILTIN_MODEL = PACKAGE / "builtin"
@@ -40,9 +41,7 @@ def open_library(settings: Settings) -> Library:
 
         return Library(settings.home, HashEmbedder(), OverlapReranker())
     weight = _manifest().rerank_weight
-    return Library(
-        settings.home, _embedder, _reranker if weight else None, rerank_weight=weight
-    )
+    return Library(settings.home, _embedder, _reranker if weight else None, rerank_weight=weight)
 
 
 def open_pipeline(settings: Settings, library: Knowledge) -> Pipeline:
@@ -71,29 +70,23 @@ def _builtin_answerer() -> Answerer:
     from rwkv_rag.rag.answering import Answerer, Answering
 
     known = _manifest()
-    how = Answering(
-        strategy="quote" if known.strict == "quote" else "read",
-        threshold=known.relevance,
-        margin=known.read_margin if known.strict == "read" else 0.0,
-        writes=known.writes,
-    )
-    return Answerer(
-        how,
-        reader=_reader(known.strict),
-        generator=_builtin_generator() if known.writes else None,
-    )
+    how = Answering(strategy="read", threshold=known.relevance, writes=known.writes)
+    generator = _builtin_generator() if known.writes else None
+    return Answerer(how, reader=_readers(known), generator=generator)
 
 
-def _reader(way: StrictWay) -> Reader | None:
-    if way == "quote":
-        return None
-    if way == "spans":
-        from rwkv_rag.rag.spans import SpanReader
+def _readers(known: Manifest) -> Reader:
+    """For each language the reader that was measured best."""
+    from rwkv_rag.rag.by_language import ByLanguage
+    from rwkv_rag.rag.spans import SpanReader
 
-        return SpanReader()
-    from rwkv_rag.encoders.reader import RwkvReader
+    readers: dict[Language, Reader] = {"zh": SpanReader(), "en": SpanReader()}
+    if "read" in known.readers.values():
+        from rwkv_rag.encoders.reader import RwkvReader
 
-    return RwkvReader(_builtin())
+        head = RwkvReader(_builtin())
+        readers |= {language: head for language, name in known.readers.items() if name == "read"}
+    return ByLanguage(readers)
 
 
 def _builtin_generator() -> Generator:

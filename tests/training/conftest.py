@@ -66,6 +66,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         own = [text for text in texts if text["lang"] == language]
         write(folder / f"text/{language}-00.jsonl.xz", own)
     write(folder / "qa/train.jsonl.xz", questions)
+    write(folder / "qa/dev.jsonl.xz", questions)
     pairs = [
         {"query": q["question"], "positive": q["passage"], "source": f"qa:{q['lang']}"}
         for q in questions

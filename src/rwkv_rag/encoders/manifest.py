@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from rwkv_rag.errors import CorruptData, NotFound
+from rwkv_rag.types import Language
 
 MANIFEST = "manifest.json"
-StrictWay = Literal["quote", "spans", "read"]
+ReaderName = Literal["spans", "read"]
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Numbers that `training/calibrate.py` measured on questions held back from training.
+    """Numbers that `training/calibrate.py` measured on questions never trained on.
 
     fusion_weight       of the dense ranking beside the lexical one (1)
     rerank_weight       of the reranker's score beside the fused one; 0: reranking does not help
     similarity_floor    cosine that unrelated texts seldom exceed
     relevance           a best hit less relevant than this is no hit
-    strict              what answers strict questions best: whole sentences ("quote"), the linear
-                        scorer of spans ("spans") or the reading head ("read")
-    read_margin         a best reading below this is a refusal
+    readers             for a question's language, what finds answers best: the linear scorer of
+                        spans ("spans") or the reading head ("read")
+    read_margin         a reading of the head with a margin below this is a refusal
     writes              whether the base writes sentences worth reading
     """
 
@@ -32,7 +34,7 @@ class Manifest:
     rerank_weight: float = 0.0
     similarity_floor: float = 1.0
     relevance: float = 0.0
-    strict: StrictWay = "quote"
+    readers: Mapping[Language, ReaderName] = field(default_factory=dict)
     read_margin: float = 0.0
     writes: bool = False
 

@@ -34,10 +34,11 @@ class _Window:
 
 
 class RwkvReader:
-    """Implements `interfaces.Reader` on a base."""
+    """Implements `interfaces.Reader` on a base. Margins count from the manifest's `read_margin`."""
 
     def __init__(self, base: Base) -> None:
         self._base = base
+        self._threshold = base.manifest.read_margin
         self._ahead, self._back = base.block("read.ahead."), base.block("read.back.")
         self._match = base.weight("read.match.weight")
         self._heads = base.model.shape.heads
@@ -107,14 +108,15 @@ class RwkvReader:
         return list(torch.split(out, packing.lengths))
 
     def _reading(
-        self, number: int, passage: str, tokens: Sequence[int], span: tuple[float, int, int]
+        self, number: int, passage: str, tokens: Sequence[int], best: tuple[float, int, int]
     ) -> Reading:
-        margin, first, last = span
+        margin, first, last = best
         sizes = [len(self._base.tokenizer.token_bytes(t)) for t in tokens[: last + 1]]
         data = passage.encode("utf-8", errors="replace")
         start = len(data[: sum(sizes[:first])].decode("utf-8", errors="ignore"))
         end = len(data[: sum(sizes)].decode("utf-8", errors="replace"))
-        return Reading(SourceSpan(number, *trimmed(passage, start, end)), margin)
+        span = SourceSpan(number, *trimmed(passage, start, end))
+        return Reading(span, margin - self._threshold)
 
 
 def _windows(passage: int, ids: list[int], used: int) -> list[_Window]:
