@@ -2,8 +2,8 @@
 
 Knows no index. BM25 finds candidates by words and character pairs; here they are compared with one
 another: by single Chinese characters (weighted by how few of the candidates hold them) and by long
-runs of the question. The weights were chosen on the dev questions that the README's figures are for;
-on other questions the reordering helped less, but did no harm.
+runs of the question. The weights were chosen on the dev questions that the README's figures are
+for; on other questions the reordering helped less, but did no harm.
 """
 
 from __future__ import annotations
