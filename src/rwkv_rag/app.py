@@ -48,7 +48,7 @@ def open_pipeline(settings: Settings, library: Knowledge) -> Pipeline:
     """What answers questions from `library`."""
     from rwkv_rag.rag.pipeline import Pipeline
 
-    return Pipeline(library, open_answerer(settings))
+    return Pipeline(library, open_answerer(settings), check_documents=True)
 
 
 def open_answerer(settings: Settings) -> Answerer:
