@@ -14,7 +14,7 @@ CHINESE: tuple[tuple[str, str], ...] = (
     # questions
     (r"the question is empty; type .+", "问题是空的，请输入问题"),
     (
-        r"the question has ([\d,]+) characters[,;] the limit is ([\d,]+)[;:] .+",
+        r"the question has ([\d,]+) characters; the limit is ([\d,]+): .+",
         "问题有 {0} 个字符，上限是 {1}；请缩短问题，或把长文作为文档索引",
     ),
     (r"top.k (?:is|must be).*?(-?\d+)(?:; .+)?", "检索段数 {0} 不可用，请给 1 到 100 的整数"),

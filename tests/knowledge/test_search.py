@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from rwkv_rag.errors import InputError
 from rwkv_rag.interfaces import SearchStage
 from rwkv_rag.knowledge.library import Library
-from rwkv_rag.knowledge.search import LONGEST_QUESTION, RERANKED, fuse, reranked
+from rwkv_rag.knowledge.search import RERANKED, fuse, reranked
+from rwkv_rag.question import LONGEST_QUESTION
 from rwkv_rag.types import Chunk, Document, Hit, Page
 
 TEXTS = {

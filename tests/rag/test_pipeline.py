@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from rwkv_rag.errors import InputError, NotFound
+from rwkv_rag.question import LONGEST_QUESTION
 from rwkv_rag.rag.answering import REFUSAL, Answerer, Answering
-from rwkv_rag.rag.pipeline import MAX_QUESTION, Pipeline
+from rwkv_rag.rag.pipeline import Pipeline
 from rwkv_rag.testing import MemoryKnowledge, ScriptedGenerator, text_document
 from rwkv_rag.types import Answer, Delta, Hit, Turn
 
@@ -107,7 +108,7 @@ def test_a_question_too_long_is_refused_with_its_length_and_the_limit(knowledge:
     pipeline = Pipeline(knowledge, Answerer())
     with pytest.raises(InputError, match=r"100,000.*8,000"):
         pipeline.answer("长" * 100_000, kb="kb")
-    assert ask(knowledge, "长" * MAX_QUESTION).refused
+    assert ask(knowledge, "长" * LONGEST_QUESTION).refused
 
 
 def test_an_unknown_base_is_named(knowledge: Counting) -> None:

@@ -21,9 +21,9 @@ from rwkv_rag.knowledge.ingest import check_vectors
 from rwkv_rag.knowledge.split import embedded_text, pages_of
 from rwkv_rag.knowledge.vectors import Scored
 from rwkv_rag.knowledge.vectors.dense import DenseIndex
+from rwkv_rag.question import checked_question
 from rwkv_rag.types import EmbeddingModel, Hit
 
-LONGEST_QUESTION = 8000  # characters
 CANDIDATES = 50  # of each path
 RERANKED = 20  # more candidates make rerankers worse, not only slower
 RRF_K = 60
@@ -120,19 +120,6 @@ class Search:
             for chunk_id, cosine in zip(known, vectors @ found.vector, strict=True):
                 near[chunk_id] = max(0.0, (float(cosine) - floor) / max(1.0 - floor, 1e-6))
         return near
-
-
-def checked_question(question: str) -> str:
-    """The question without white space around it. Raises InputError: empty or too long."""
-    question = question.strip()
-    if not question:
-        raise InputError("the question is empty; type what you want to know")
-    if len(question) > LONGEST_QUESTION:
-        raise InputError(
-            f"the question has {len(question):,} characters; the limit is {LONGEST_QUESTION:,}:"
-            " shorten it, or index the long text as a document"
-        )
-    return question.encode(errors="replace").decode()  # lone surrogates find nothing anyway
 
 
 def fuse(rankings: Sequence[tuple[Ranking, float]], *, k: int = RRF_K) -> Ranking:

@@ -8,13 +8,11 @@ from time import perf_counter
 
 from rwkv_rag.errors import InputError
 from rwkv_rag.interfaces import Knowledge
+from rwkv_rag.question import checked_question
 from rwkv_rag.rag.answering import Answerer, Mode, refusal
 from rwkv_rag.rag.citations import Given, Stored
 from rwkv_rag.rag.rewrite import TURNS, readings
 from rwkv_rag.types import Answer, Delta, Hit, Turn
-
-MAX_QUESTION = 8_000
-"""Characters; a longer text is a document, not a question."""
 
 
 class Pipeline:
@@ -107,19 +105,6 @@ def answer_from(
         question, passages, record=Given(passages), mode=mode, history=history[-TURNS:], query=query
     )
     return _timed(events, {}, started)
-
-
-def checked_question(question: str) -> str:
-    """The question without surrounding white space. Raises InputError when empty or too long."""
-    question = question.strip()
-    if not question:
-        raise InputError("the question is empty; type one")
-    if len(question) > MAX_QUESTION:
-        raise InputError(
-            f"the question has {len(question):,} characters, the limit is {MAX_QUESTION:,}; "
-            "shorten it, or index the text and ask about it"
-        )
-    return question
 
 
 def _refused(answer: Answer) -> Iterator[Delta | Answer]:
