@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from rwkv_rag.rag.citations import Evidence, Given, Record, Stored, cite, holds, number
+from rwkv_rag.rag.citations import Evidence, Given, Record, Stored, cite, holds
 from rwkv_rag.testing import MemoryKnowledge, text_document
 from rwkv_rag.types import Chunk, Document, Hit, Page
 
@@ -104,9 +104,3 @@ def test_an_old_citation_stops_holding_when_its_document_changes(
     assert not holds(replace(citation, document="别的.pdf"), record)
     list(knowledge.add("kb", [text_document("手册.pdf", "全新的内容。")]))
     assert not holds(citation, record)
-
-
-def test_a_citation_knows_the_number_of_its_passage(knowledge: MemoryKnowledge) -> None:
-    hits = knowledge.search("kb", "年假病假十天十二天")
-    (citation,) = cite([Evidence(hits[1], 0, 3)], Stored(knowledge, "kb"))
-    assert number(citation, hits) == 2 and number(replace(citation, chunk="?"), hits) == 0

@@ -6,12 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rwkv_rag.rag.rewrite import TURNS, points_back, readings
-from rwkv_rag.types import Turn
+from rwkv_rag.rag.rewrite import TURNS, points_back, readings, remembered
+from rwkv_rag.types import Answer, Turn
 
 
 def turns(*questions: str) -> list[Turn]:
     return [Turn(question, "") for question in questions]
+
+
+def test_of_a_refusal_only_the_question_is_remembered() -> None:
+    assert remembered("几天？", Answer("十天", refused=False)) == Turn("几天？", "十天")
+    assert remembered("几天？", Answer("没有找到。", refused=True)) == Turn("几天？", "")
 
 
 def test_without_history_a_question_is_read_as_typed() -> None:

@@ -18,6 +18,7 @@ from rwkv_rag.cli.answers import show_sources, stream
 from rwkv_rag.cli.index import follow
 from rwkv_rag.cli.options import Home, Model, Session, session
 from rwkv_rag.interfaces import Knowledge
+from rwkv_rag.rag.rewrite import remembered
 from rwkv_rag.types import Answer, Turn
 
 DOCUMENTS = Path(__file__).parent.parent / "demo" / "documents"
@@ -84,7 +85,7 @@ def _show(here: Session) -> None:
             answer = stream(screen, pipeline.answer(question, kb=KB, history=asked_about))
             _proof(here, question, answer)
             tally = tally.add(answer, _count_wrong(library, answer))
-            history = [Turn(question, "" if answer.refused else answer.text)]
+            history = [remembered(question, answer)]
     _verdict(here, tally, perf_counter() - started)
 
 

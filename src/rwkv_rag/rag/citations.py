@@ -93,11 +93,6 @@ def holds(citation: Citation, record: Record) -> bool:
     return text is None or text[citation.start : citation.end] == citation.quote
 
 
-def number(citation: Citation, hits: Sequence[Hit]) -> int:
-    """The number, from 1, by which an answer's text means the citation's passage; 0 if none."""
-    return next((n for n, hit in enumerate(hits, 1) if hit.chunk.id == citation.chunk), 0)
-
-
 def _citation(piece: Evidence, record: Record) -> Citation | None:
     shown = piece.hit.chunk
     start = shown.start + piece.start

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from rwkv_rag.rag.language import detect
 from rwkv_rag.rag.terms import content_runs
-from rwkv_rag.types import Turn
+from rwkv_rag.types import Answer, Turn
 
 TURNS = 6
 """How many turns of a conversation are remembered."""
@@ -42,6 +42,11 @@ _SWAP = {
         re.IGNORECASE,
     ),
 }
+
+
+def remembered(question: str, answer: Answer) -> Turn:
+    """A turn as later questions may point back to it: of a refusal no word is worth knowing."""
+    return Turn(question, "" if answer.refused else answer.text)
 
 
 def readings(question: str, history: Sequence[Turn]) -> tuple[str, ...]:

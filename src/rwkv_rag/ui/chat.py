@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import streamlit as st
 
 from rwkv_rag.rag.answering import Mode
-from rwkv_rag.rag.rewrite import TURNS
-from rwkv_rag.types import Answer, Citation, Delta, Hit, Turn
+from rwkv_rag.rag.rewrite import TURNS, remembered
+from rwkv_rag.types import Answer, Citation, Delta, Hit
 from rwkv_rag.ui import engine, sources
 from rwkv_rag.ui.notices import errors_shown
 from rwkv_rag.ui.words import text
@@ -87,9 +87,7 @@ def _show_question(question: str) -> None:
 
 def _stream(shared: engine.Engine, options: Options, question: str) -> Answer:
     """Answer `question`, showing the text as it comes."""
-    history = [
-        Turn(asked, "" if answer.refused else answer.text) for asked, answer in _turns()[-TURNS:]
-    ]
+    history = [remembered(asked, answer) for asked, answer in _turns()[-TURNS:]]
     place, shown = st.empty(), ""
     place.caption(text("Looking for passages …"))
     with shared.turn():
