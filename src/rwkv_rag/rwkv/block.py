@@ -30,6 +30,13 @@ class Packing:
         """Row of the last token of each sequence."""
         return torch.from_numpy(self.starts[1:] - 1)
 
+    def tail(self) -> tuple[list[int], Packing]:
+        """Rows that the last outputs need: two of each sequence, since a token sees one back."""
+        lengths = [min(2, length) for length in self.lengths]
+        ends = zip(self.starts[1:].tolist(), lengths, strict=True)
+        rows = [row for end, length in ends for row in range(end - length, end)]
+        return rows, Packing(lengths)
+
 
 class Block:
     """A block's weights, from `tensors` whose names begin with `prefix` ("blocks.3.").
@@ -74,16 +81,23 @@ class Block:
         wkv: torch.Tensor,
         att_shift: torch.Tensor,
         ffn_shift: torch.Tensor,
+        *,
+        tail: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The block's output and the first block's values, for x (T, C) in fp32.
 
         The states wkv (B, H, V, K), att_shift and ffn_shift (B, C), in fp32 and contiguous, are
-        updated in place. x is not changed.
+        updated in place. x is not changed. With `tail` the output holds only the rows that
+        `packing.tail` keeps, of which the last of each sequence is right: nobody reads the others
+        of a last block, and its channel mix is two thirds of its work.
         """
         if self.ln0 is not None:
             x = layer_norm(x, x.shape[1:], self.ln0[0], self.ln0[1])
         out, v_first = self._time_mix(x, packing, v_first, wkv, att_shift)
         x = x + out
+        if tail:
+            rows, packing = packing.tail()
+            x = x[rows]
         return x.add_(self._channel_mix(x, packing, ffn_shift)), v_first
 
     def _time_mix(

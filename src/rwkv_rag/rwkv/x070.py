@@ -96,9 +96,9 @@ class X070:
         state.check(self.shape, len(tokens))
         with exclusive, torch.no_grad():
             limit_threads(self._threads)
-            x = self._run(ids, packing, state)
-            wanted = x if hidden or all_logits else x[packing.last]
-            wanted = self._normed(wanted)
+            every = hidden or all_logits
+            x, kept = self._run(ids, packing, state, every=every)
+            wanted = self._normed(x if every else x[kept.last])
             last = wanted[packing.last] if hidden and not all_logits else wanted
             scores = self._logits(last) if logits or all_logits else torch.empty(0)
         parts = list(torch.split_with_sizes(wanted, packing.lengths)) if hidden else []
@@ -110,19 +110,23 @@ class X070:
         state.check(self.shape, len(tokens))
         with exclusive, torch.no_grad():
             limit_threads(self._threads)
-            x = self._run(ids, packing, state)
+            x, _ = self._run(ids, packing, state, every=True)
             return self._logits(self._normed(x))
 
     def _normed(self, x: torch.Tensor) -> torch.Tensor:
         return layer_norm(x, x.shape[1:], self._ln_out[0], self._ln_out[1])
 
-    def _run(self, ids: torch.Tensor, packing: Packing, state: State) -> torch.Tensor:
+    def _run(
+        self, ids: torch.Tensor, packing: Packing, state: State, *, every: bool
+    ) -> tuple[torch.Tensor, Packing]:
+        """Outputs of the last block and where they lie: of `every` token, or of the last ones."""
         x = self._embedding[ids].float()
         v_first = None
         for layer, block in enumerate(self._blocks):
             memory = (state.wkv[layer], state.att_shift[layer], state.ffn_shift[layer])
-            x, v_first = block.forward(x, packing, v_first, *memory)
-        return x
+            tail = not every and block is self._blocks[-1]
+            x, v_first = block.forward(x, packing, v_first, *memory, tail=tail)
+        return x, packing if every else packing.tail()[1]
 
     def _logits(self, x: torch.Tensor) -> torch.Tensor:
         """LM head in fp32: rounded logits would tie, and greedy choices with them."""
