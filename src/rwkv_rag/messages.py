@@ -105,6 +105,8 @@ CHINESE: tuple[tuple[str, str], ...] = (
     (r"cannot read (.+): (.+)", "无法读取 {0}：{1}"),
     (r"(.+) holds no question; .+", "{0} 中没有问题；请给每行一个问题的 .jsonl 文件"),
     (r"(.+), line (\d+): (.+)", "{0} 第 {1} 行：{2}"),
+    # what indexing met
+    (r"(.+) is not a regular file .+", "{0} 不是普通文件（是管道或设备），只能读取文件"),
 )
 _PATTERNS = tuple((re.compile(pattern, re.DOTALL), chinese) for pattern, chinese in CHINESE)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,3 +63,36 @@ def test_files_beyond_the_limits_are_refused(
     monkeypatch.setattr(loading, "MAX_BYTES", 299)
     with pytest.raises(UnreadableDocument, match="the limit is 0 MiB"):
         load(tmp_path / "a.txt", name="a.txt")
+
+
+@pytest.mark.timeout(10)
+def test_what_never_ends_is_refused_without_being_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.txt")
+    (tmp_path / "zero.txt").symlink_to("/dev/zero")
+    for name in ("pipe.txt", "zero.txt"):
+        with pytest.raises(UnreadableDocument, match=f"{name} is not a regular file"):
+            load(tmp_path / name, name=name)
+
+
+def test_a_file_longer_than_it_claims_is_read_to_the_limit_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.txt").write_text("x" * 300)
+    monkeypatch.setattr(loading, "_require_file", lambda path: None)
+    monkeypatch.setattr(loading, "MAX_BYTES", 299)
+    claimed = os.stat_result((0o100644, 0, 0, 1, 0, 0, 0, 0, 0, 0))
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "stat", lambda self, **_: claimed)
+        with pytest.raises(UnreadableDocument, match="the limit is 0 MiB"):
+            load(tmp_path / "a.txt", name="a.txt")
+
+
+def test_a_directory_that_may_not_be_listed_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> list[str]:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "listdir", refuse)  # root may list everything
+    with pytest.raises(UnreadableDocument, match="cannot be read: Permission denied"):
+        load(tmp_path, name="x")

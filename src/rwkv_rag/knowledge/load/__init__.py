@@ -7,6 +7,8 @@ nothing changes it afterwards.
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,23 +57,47 @@ def load(path: Path, *, name: str) -> Document:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The file's bytes, within the size limit."""
+    """The file's bytes, within the size limit, however long the file claims to be."""
+    shown = printable(path)
     try:
-        if path.is_dir():
-            raise InputError(f"{path} is a directory, not a document")
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise UnreadableDocument(
-                f"{path.name} is {size / 2**20:.0f} MiB; the limit is {MAX_BYTES // 2**20} MiB"
-            )
-        data = path.read_bytes()
+        _require_file(path)
+        with open(path, "rb", opener=_at_once) as file:
+            data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise InputError(f"{path} does not exist; check the path") from None
+        raise InputError(f"{shown} does not exist; check the path") from None
     except OSError as error:
-        raise UnreadableDocument(f"{path} cannot be read: {error.strerror}") from error
+        raise UnreadableDocument(f"{shown} cannot be read: {error.strerror}") from error
+    if len(data) > MAX_BYTES:
+        size = max(path.stat().st_size, len(data))
+        raise UnreadableDocument(
+            f"{printable(path.name)} is {size / 2**20:.0f} MiB;"
+            f" the limit is {MAX_BYTES // 2**20} MiB"
+        )
     if not data:
-        raise UnreadableDocument(f"{path.name} is empty")
+        raise UnreadableDocument(f"{printable(path.name)} is empty")
     return data
+
+
+def printable(name: str | Path) -> str:
+    """A file name that can be shown and stored; what of it is not UTF-8 becomes U+FFFD."""
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
+def _require_file(path: Path) -> None:
+    """Looks before opening, because opening a pipe or a device may wait or do things."""
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        os.listdir(path)  # says so if it is unreadable, which is why nothing in it was found
+        raise InputError(f"{printable(path)} is a directory, not a document")
+    if not stat.S_ISREG(mode):
+        raise UnreadableDocument(
+            f"{printable(path)} is not a regular file (a pipe or a device); only files are read"
+        )
+
+
+def _at_once(path: str, flags: int) -> int:
+    # The file may have become a pipe since it was looked at.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _reader(path: Path, data: bytes) -> Reader:
@@ -90,5 +116,6 @@ def _reader(path: Path, data: bytes) -> Reader:
 
         return text.read
     raise UnreadableDocument(
-        f"{path.name}: files of type {suffix} cannot be read; supported are {' '.join(SUPPORTED)}"
+        f"{printable(path.name)}: files of type {printable(suffix)} cannot be read;"
+        f" supported are {' '.join(SUPPORTED)}"
     )
