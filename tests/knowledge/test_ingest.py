@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 import subprocess
 import sys
@@ -110,6 +111,20 @@ def test_documents_that_cannot_be_stored_are_skipped(
     blank, broken = document("blank", " \n"), Document("broken", "a\ud800b", "0" * 64)
     events = list(library.add("a", [blank, broken, document("good", "好的。")]))
     assert outcomes(events) == {"blank": "skipped", "broken": "skipped", "good": "indexed"}
+
+
+def test_a_name_that_is_not_utf8_stops_nothing(library: Library, folder: Path) -> None:
+    for raw, text in ((b"\xff.txt", "一"), (b"\xfe.txt", "二"), (b"\xfd.xyz", "三")):
+        Path(os.fsdecode(os.fsencode(folder) + b"/" + raw)).write_text(text, encoding="utf-8")
+    library.create("a")
+    stages = outcomes(list(library.index("a", [folder])))
+    assert list(stages.values()).count("indexed") == 4
+    assert set(stages) >= {info.name for info in library.documents("a")}
+    again = outcomes(list(library.index("a", [folder])))
+    assert list(again.values()).count("unchanged") == 4
+    (event,) = library.add("a", [Document("\udcff.txt", "四", "0" * 64)])
+    assert event.stage == "skipped" and "not valid Unicode" in event.reason
+    event.document.encode()
 
 
 def test_cancelling_stops_between_batches_and_keeps_what_was_embedded(

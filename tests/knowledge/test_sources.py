@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,26 @@ def test_symlink_loops_end(tmp_path: Path) -> None:
     (tmp_path / "a" / "up").symlink_to(tmp_path, target_is_directory=True)
     (tmp_path / "self").symlink_to(tmp_path / "self")
     assert names(tmp_path) == ["a/b.txt", "self"]
+
+
+def test_names_that_are_not_utf8_become_printable_and_stay_distinct(tmp_path: Path) -> None:
+    for raw in (b"\xff.txt", b"\xfe.txt", b"\xfd.txt", b"a.txt"):
+        (Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + raw))).write_text("x")
+    found = names(tmp_path)
+    assert len(set(found)) == 4 and "a.txt" in found
+    assert all(name.encode().decode() == name for name in found)
+
+
+def test_a_directory_whose_entries_may_not_be_looked_at_ends_no_walk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, "a.txt", "locked/b.txt")
+    look = os.stat
+
+    def refuse(path: Path, **options: bool) -> os.stat_result:
+        if os.fspath(path).endswith("b.txt"):
+            raise PermissionError(13, "Permission denied", path)  # root may look at everything
+        return look(path, **options)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    assert names(tmp_path) == ["a.txt", "locked/b.txt"]

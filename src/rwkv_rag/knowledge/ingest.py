@@ -16,7 +16,7 @@ import numpy as np
 from rwkv_rag.errors import InputError, ModelMismatch, RagError
 from rwkv_rag.interfaces import Embedder
 from rwkv_rag.knowledge.catalog import Base, Catalog, content_hash
-from rwkv_rag.knowledge.load import load, read_bytes
+from rwkv_rag.knowledge.load import load, printable, read_bytes
 from rwkv_rag.knowledge.sources import Source
 from rwkv_rag.knowledge.split import embedded_text, split
 from rwkv_rag.types import Chunk, Document, IndexEvent
@@ -58,7 +58,8 @@ class Ingest:
         for done, document in enumerate(documents):
             if self._cancelled():
                 return
-            progress = IndexEvent("reading", document.name, done, len(documents))
+            name = printable(document.name)
+            progress = IndexEvent("reading", name, done, len(documents))
             if fault := _fault(document):
                 yield replace(progress, stage="skipped", done=done + 1, reason=fault)
             elif self._catalog.fingerprint(self._base, document.name) == document.sha256:
@@ -113,6 +114,8 @@ def check_vectors(vectors: np.ndarray, count: int, base: Base) -> None:
 
 
 def _fault(document: Document) -> str:
+    if printable(document.name) != document.name:
+        return f"{printable(document.name)} is no name for a document: it is not valid Unicode"
     if not document.text.strip():
         return f"{document.name} contains only white space"
     try:

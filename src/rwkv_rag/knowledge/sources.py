@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import count
+from pathlib import Path, PurePosixPath
+
+from rwkv_rag.knowledge.load import printable
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file to index under `name`."""
+    """A file to index under `name`, which is printable whatever the file is called."""
 
     path: Path
     name: str
@@ -21,7 +24,7 @@ def find_sources(paths: Sequence[Path]) -> list[Source]:
     """All files, directories walked in sorted order, each file once, every name once.
 
     A name is the path inside the given directory, or the file name. Where names collide, all of
-    them get as much of their parent path as tells them apart.
+    them get as much of their parent path as tells them apart, and at last a number.
     """
     found: dict[Path, Path] = {}  # resolved -> relative name
     for path in paths:
@@ -31,7 +34,7 @@ def find_sources(paths: Sequence[Path]) -> list[Source]:
 
 
 def _files(path: Path) -> Iterator[tuple[Path, Path]]:
-    if not path.is_dir():
+    if not os.path.isdir(path):
         yield path, Path(path.name)
         return
     for file in _walk(path, set()):
@@ -53,7 +56,7 @@ def _walk(directory: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
         if entry.startswith("."):
             continue
         path = directory / entry
-        if path.is_dir():
+        if os.path.isdir(path):  # unlike `Path.is_dir` it raises nothing
             yield from _walk(path, seen)
         else:
             yield path
@@ -67,12 +70,24 @@ def _resolved(path: Path) -> Path:
 
 
 def _distinct(found: dict[Path, Path]) -> list[Source]:
-    names = dict(found)
+    names = {path: Path(printable(name)) for path, name in found.items()}
     while clashes := {name for name, n in Counter(names.values()).items() if n > 1}:
         for path, name in names.items():
             if name in clashes:
-                depth = len(name.parts) + 1
-                names[path] = Path(*path.parts[-depth:])
+                names[path] = Path(printable(Path(*path.parts[-len(name.parts) - 1 :])))
         if clashes <= set(names.values()):  # the whole path is used up
             break
-    return [Source(path, names[path].as_posix()) for path in found]
+    sources: dict[str, Source] = {}
+    for path, name in names.items():
+        chosen = first_free(name.as_posix(), sources)
+        sources[chosen] = Source(path, chosen)
+    return list(sources.values())
+
+
+def first_free(name: str, taken: Container[str]) -> str:
+    """`name`, or else `name` with the first number, before its suffix, that is not taken."""
+    if name not in taken:
+        return name
+    path = PurePosixPath(name)
+    numbered = (str(path.with_name(f"{path.stem} ({n}){path.suffix}")) for n in count(2))
+    return next(each for each in numbered if each not in taken)
