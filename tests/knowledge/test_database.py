@@ -74,5 +74,5 @@ def test_a_file_in_place_of_the_directory_is_named(tmp_path: Path) -> None:
 def test_our_own_mistakes_are_not_called_damage(tmp_path: Path) -> None:
     stored = Database(tmp_path / "a")
     with pytest.raises(sqlite3.IntegrityError), stored.write() as db:
-        db.execute("INSERT INTO documents VALUES (1, 99, 'a', '', '', 0, '[]', '')")
+        db.execute("INSERT INTO documents VALUES (1, 99, 'a', '', '', 0, '[]', '', x'')")
     stored.close()

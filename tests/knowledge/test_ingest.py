@@ -127,6 +127,125 @@ def test_a_name_that_is_not_utf8_stops_nothing(library: Library, folder: Path) -
     event.document.encode()
 
 
+def put(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def run(library: Library, *paths: Path) -> dict[str, str]:
+    return outcomes(list(library.index("a", paths)))
+
+
+def stored(library: Library) -> dict[str, str]:
+    """Text by name; no two documents may hold the same."""
+    infos = library.documents("a")
+    assert len({info.sha256 for info in infos}) == len(infos)
+    assert library.verify("a") == []
+    return {info.name: library.document("a", info.name).text for info in infos}
+
+
+def test_files_of_the_same_name_from_other_directories_stand_side_by_side(
+    library: Library, tmp_path: Path
+) -> None:
+    library.create("a")
+    places = [tmp_path / place for place in ("p1", "p2", "q/p2")]
+    for n, place in enumerate(places):
+        put(place / "README.md", f"第{n}份说明。")
+        assert set(run(library, place).values()) == {"indexed"}
+    names = ["README.md", "p2/README.md", "p2/README (2).md"]
+    assert stored(library) == {name: f"第{n}份说明。" for n, name in enumerate(names)}
+    put(places[1] / "README.md", "新的说明。")
+    assert run(library, *places) == {
+        "README.md": "unchanged",
+        "p2/README.md": "replaced",
+        "p2/README (2).md": "unchanged",
+    }
+    assert stored(library)["p2/README.md"] == "新的说明。"
+
+
+def test_a_file_keeps_its_name_from_wherever_it_is_indexed(
+    library: Library, tmp_path: Path
+) -> None:
+    library.create("a")
+    path = put(tmp_path / "docs" / "sub" / "b.txt", "旧的。")
+    run(library, tmp_path / "docs")
+    put(path, "新的。")
+    assert run(library, path) == {"sub/b.txt": "replaced"}
+    assert stored(library) == {"sub/b.txt": "新的。"}
+
+
+def test_an_upload_replaces_the_one_of_its_name_though_its_folder_was_another(
+    library: Library, tmp_path: Path
+) -> None:
+    library.create("a")
+    first = put(tmp_path / "rwkv-rag-upload-x1" / "0" / "manual.md", "旧的。")
+    second = put(tmp_path / "rwkv-rag-upload-x2" / "0" / "manual.md", "新的。")
+    assert run(library, first) == {"manual.md": "indexed"}
+    assert run(library, second) == {"manual.md": "replaced"}
+    assert stored(library) == {"manual.md": "新的。"}
+
+
+def test_the_same_content_is_kept_once_and_its_place_is_named(
+    library: Library, tmp_path: Path, document: Callable[..., Document]
+) -> None:
+    library.create("a")
+    put(tmp_path / "docs" / "a.txt", "质保两年。")
+    put(tmp_path / "docs" / "b.txt", "质保两年。")
+    for first in ("indexed", "unchanged"):
+        events = list(library.index("a", [tmp_path / "docs"]))
+        assert outcomes(events) == {"a.txt": first, "b.txt": "unchanged"}
+        assert "already in the base as a.txt" in events[-1].reason
+    (event,) = list(library.add("a", [document("c", "质保两年。")]))[-1:]
+    assert event.stage == "unchanged" and "as a.txt" in event.reason
+    assert stored(library) == {"a.txt": "质保两年。"}
+
+
+def test_a_file_that_became_a_copy_leaves_nothing_of_its_old_content(
+    library: Library, tmp_path: Path
+) -> None:
+    library.create("a")
+    put(tmp_path / "docs" / "a.txt", "一。")
+    put(tmp_path / "docs" / "b.txt", "二。")
+    run(library, tmp_path / "docs")
+    put(tmp_path / "docs" / "b.txt", "一。")
+    assert run(library, tmp_path / "docs") == {"a.txt": "unchanged", "b.txt": "replaced"}
+    assert stored(library) == {"a.txt": "一。"}
+    put(tmp_path / "docs" / "a.txt", "三。")
+    run(library, tmp_path / "docs")
+    assert stored(library) == {"a.txt": "三。", "b.txt": "一。"}
+
+
+def test_a_moved_file_keeps_its_document_and_its_later_changes_reach_it(
+    library: Library, tmp_path: Path
+) -> None:
+    library.create("a")
+    old = put(tmp_path / "docs" / "a.txt", "一。")
+    run(library, tmp_path / "docs")
+    new = old.rename(tmp_path / "docs" / "b.txt")
+    assert run(library, tmp_path / "docs") == {"b.txt": "unchanged"}
+    put(new, "二。")
+    assert run(library, tmp_path / "docs") == {"a.txt": "replaced"}
+    assert stored(library) == {"a.txt": "二。"}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_after_any_shuffle_of_files_the_base_holds_just_their_contents(
+    library: Library, tmp_path: Path, seed: int
+) -> None:
+    chance, docs = random.Random(seed), tmp_path / "docs"
+    library.create("a")
+    for name in "abcd":
+        put(docs / f"{name}.txt", f"内容{name}。")
+    run(library, docs)
+    for _ in range(6):
+        texts = [chance.choice("abcdef") for _ in "abcd"]  # swaps, copies, chains
+        for name, text in zip("abcd", texts, strict=True):
+            put(docs / f"{name}.txt", f"内容{text}。")
+        run(library, docs)
+        assert set(stored(library).values()) == {f"内容{text}。" for text in texts}
+
+
 def test_cancelling_stops_between_batches_and_keeps_what_was_embedded(
     library: Library, embedder: Any, tmp_path: Path
 ) -> None:

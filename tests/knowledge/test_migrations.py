@@ -12,7 +12,7 @@ from rwkv_rag.knowledge.migrations import APPLICATION_ID, MIGRATIONS, migrate
 
 SCHEMA = {
     "bases": "id name chunk_size chunk_overlap model dimension generation",
-    "documents": "id base name sha256 media_type characters pages text",
+    "documents": "id base name sha256 media_type characters pages text source",
     "chunks": "id base document key position start stop page heading text content",
     "embeddings": "model content vector",
 }
@@ -38,6 +38,21 @@ def test_migrating_twice_changes_nothing(tmp_path: Path) -> None:
         db.execute("INSERT INTO embeddings VALUES ('m', x'00', x'00')")
         migrate(db, tmp_path / "a")
         assert db.execute("SELECT count(*) FROM embeddings").fetchone() == (1,)
+
+
+def test_documents_of_the_first_schema_have_no_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(connect(tmp_path / "a")) as db:
+        with monkeypatch.context() as patched:
+            patched.setattr(migrations, "MIGRATIONS", MIGRATIONS[:1])
+            migrate(db, tmp_path / "a")
+        db.execute("INSERT INTO bases VALUES (1, 'b', 400, 60, 'm', 4, 0)")
+        db.execute("INSERT INTO documents VALUES (1, 1, 'd', '', '', 1, '[]', 'x')")
+        migrate(db, tmp_path / "a")
+        assert db.execute("SELECT name, text, source FROM documents").fetchall() == [
+            ("d", "x", b"")
+        ]
 
 
 def test_a_failing_step_leaves_the_old_schema(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -53,6 +54,15 @@ class Base:
             documents=self.documents,
             chunks=self.chunks,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What tells a document from others. `source` is the path it was read from, if any."""
+
+    name: str
+    sha256: str
+    source: Path | None
 
 
 def content_hash(text: str) -> bytes:
@@ -133,13 +143,34 @@ class Catalog:
             )
             return [DocumentInfo(*row) for row in rows]
 
-    def fingerprint(self, base: Base, name: str) -> str:
-        """The stored document's sha256, empty when there is none of this name."""
+    def named(self, base: Base, name: str) -> Stored | None:
+        """The document of this name."""
+        return self._stored(base, "name", name)
+
+    def read_from(self, base: Base, source: Path) -> Stored | None:
+        """The document that was read from this path."""
+        return self._stored(base, "source", os.fsencode(source))
+
+    def holding(self, base: Base, sha256: str) -> Stored | None:
+        """The document with this content."""
+        return self._stored(base, "sha256", sha256)
+
+    def _stored(self, base: Base, column: str, value: str | bytes) -> Stored | None:
+        query = f"SELECT name, sha256, source FROM documents WHERE base = ? AND {column} = ?"
         with self.read() as db:
-            row = db.execute(
-                "SELECT sha256 FROM documents WHERE base = ? AND name = ?", (base.id, name)
-            ).fetchone()
-            return str(row[0]) if row else ""
+            row = db.execute(query + " ORDER BY id LIMIT 1", (base.id, value)).fetchone()
+        if row is None:
+            return None
+        name, sha256, source = row
+        return Stored(name, sha256, Path(os.fsdecode(source)) if source else None)
+
+    def set_source(self, base: Base, name: str, source: Path) -> None:
+        """Note where a stored document is read from."""
+        with self.write() as db:
+            db.execute(
+                "UPDATE documents SET source = ? WHERE base = ? AND name = ?",
+                (os.fsencode(source), base.id, name),
+            )
 
     def document(self, base: Base, name: str) -> Document:
         """Raises NotFound."""
@@ -154,13 +185,26 @@ class Catalog:
         name, text, sha256, media_type, pages = row
         return Document(name, text, sha256, media_type, _pages(pages))
 
-    def put_document(self, base: Base, document: Document, chunks: Sequence[Chunk]) -> None:
-        """Store a document with its chunks and words, in place of one of the same name."""
+    def put_document(
+        self,
+        base: Base,
+        document: Document,
+        chunks: Sequence[Chunk],
+        *,
+        source: Path | None = None,
+        instead_of: str = "",
+    ) -> None:
+        """Store a document with its chunks and words, in place of one of the same name.
+
+        `instead_of` names another one that goes in the same transaction.
+        """
         with self.write() as db:
             replaced = self._delete_document(db, base, document.name)
+            replaced |= self._delete_document(db, base, instead_of)
             row = db.execute(
-                "INSERT INTO documents (base, name, sha256, media_type, characters, pages, text)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO documents"
+                " (base, name, sha256, media_type, characters, pages, text, source)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     base.id,
                     document.name,
@@ -169,6 +213,7 @@ class Catalog:
                     len(document.text),
                     json.dumps([(p.number, p.start, p.end) for p in document.pages]),
                     document.text,
+                    os.fsencode(source) if source else b"",
                 ),
             )
             for chunk in chunks:
@@ -179,7 +224,7 @@ class Catalog:
     def remove_document(self, base: Base, name: str) -> None:
         """Raises NotFound."""
         with self.write() as db:
-            if not self.fingerprint(base, name):
+            if not self.named(base, name):
                 raise NotFound(f"the knowledge base {base.name} has no document {name}")
             _forget_embeddings(db, self._delete_document(db, base, name))
             _changed(db, base)

@@ -68,7 +68,14 @@ def m001_initial(db: sqlite3.Connection) -> None:
     )
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_initial,)
+def m002_sources(db: sqlite3.Connection) -> None:
+    """Where documents came from: a file's path as the file system has it, empty when unknown."""
+    db.execute("ALTER TABLE documents ADD COLUMN source BLOB NOT NULL DEFAULT x''")
+    db.execute("CREATE INDEX documents_by_source ON documents (base, source)")
+    db.execute("CREATE INDEX documents_by_sha256 ON documents (base, sha256)")
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_initial, m002_sources)
 
 
 def migrate(db: sqlite3.Connection, path: Path) -> None:

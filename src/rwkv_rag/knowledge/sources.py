@@ -11,6 +11,9 @@ from pathlib import Path, PurePosixPath
 
 from rwkv_rag.knowledge.load import printable
 
+UPLOAD_PREFIX = "rwkv-rag-upload-"
+"""Begins the name of the temporary folder in which the pages hand over an upload."""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -31,6 +34,24 @@ def find_sources(paths: Sequence[Path]) -> list[Source]:
         for file, name in _files(path):
             found.setdefault(_resolved(file), name)
     return _distinct(found)
+
+
+def candidates(source: Source) -> Iterator[str]:
+    """Names for a source in the order of preference; never ends."""
+    yield source.name
+    longer = Path(*source.path.parts[-len(Path(source.name).parts) - 1 :])
+    longer = longer.relative_to(longer.anchor)
+    tried = {source.name}
+    while True:
+        name = first_free(printable(longer.as_posix()), tried)
+        tried.add(name)
+        yield name
+
+
+def lasting_path(source: Source) -> Path | None:
+    """Where the source will be found again; None for an upload, whose folder goes with it."""
+    upload = any(part.startswith(UPLOAD_PREFIX) for part in source.path.parts)
+    return None if upload else source.path
 
 
 def _files(path: Path) -> Iterator[tuple[Path, Path]]:
