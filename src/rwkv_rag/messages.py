@@ -1,6 +1,7 @@
 """What our errors say in Chinese. Knows messages by pattern; what it does not know stays English.
 
-The library speaks English; the edges (cli, ui) translate on the way to the user.
+The library speaks English; the edges (cli, ui) translate on the way to the user. A value named
+`why` in a pattern is itself a message and is translated too; any other is the user's own words.
 """
 
 from __future__ import annotations
@@ -18,6 +19,30 @@ CHINESE: tuple[tuple[str, str], ...] = (
         "问题有 {0} 个字符，上限是 {1}；请缩短问题，或把长文作为文档索引",
     ),
     (r"top.k (?:is|must be).*?(-?\d+)(?:; .+)?", "检索段数 {0} 不可用，请给 1 到 100 的整数"),
+    (
+        r"the question takes (\d+) tokens, too many for a prompt of (\d+); .+",
+        "问题有 {0} 个 token，提示词最多 {1} 个，请缩短问题",
+    ),
+    # arguments of a command
+    (r"missing argument '(.+)'", "缺少参数 {0}"),
+    (r"missing option '(.+)'", "缺少选项 {0}"),
+    (r"missing (?:command|parameter.*)", "缺少子命令或参数"),
+    (r"no such option:? '?(-[^' ]+)'?(?:\.? Did you mean .+|\.? \(.+\))?", "没有选项 {0}"),
+    (r"no such command '(.+?)'(?:\.? Did you mean .+|\.? \(.+\))?", "没有命令 {0}"),
+    (r"got unexpected extra arguments?(?:\(s\))? \((.+)\)", "多余的参数：{0}"),
+    (r"option '(.+)' requires an argument", "选项 {0} 需要一个值"),
+    (r"option '(.+)' does not take a value", "选项 {0} 不带值"),
+    (r"invalid value for '(.+?)': (?P<why>.+)", "{0} 的值不可用：{1}"),
+    (r"invalid value: (?P<why>.+)", "值不可用：{0}"),
+    (r"(.+) is not one of (.+)", "{0} 不在 {1} 之中"),
+    (r"(.+) is not in the range (.+)", "{0} 不在 {1} 范围内"),
+    (r"input should be less than or equal to (-?\d+)", "不能大于 {0}"),
+    (r"input should be greater than or equal to (-?\d+)", "不能小于 {0}"),
+    (r"input should be a valid integer.*", "须为整数"),
+    (r"(.+) is not a valid int(?:eger)?", "{0} 不是整数"),
+    (r"the language (.+) is not zh or en", "{0} 不是 zh 或 en"),
+    (r"RWKV_RAG_LANG is (.+); .+", "RWKV_RAG_LANG 是 {0}，可用的语言是 zh 和 en"),
+    (r"the limit is (-?\d+); give a whole number from 1", "上限 {0} 不可用，请给不小于 1 的整数"),
     # knowledge bases
     (r"there is no knowledge base (.*); there are: (.+)", "没有知识库 {0}；已有：{1}"),
     (r"there is no knowledge base (.*); there is none yet; .+", "没有知识库 {0}；请先索引文档"),
@@ -28,7 +53,7 @@ CHINESE: tuple[tuple[str, str], ...] = (
         "{0} 不能用作知识库名称；请用 1 至 {1} 个字母（含汉字）、数字或 - _ .，且不以 - 或 . 开头",
     ),
     (
-        r"the knowledge base '(.+)' was made with chunk size (\d+) and overlap (\d+); .+",
+        r"the knowledge base '?(.+?)'? was made with chunk size (\d+) and overlap (\d+); .+",
         "知识库 {0} 建立时的段长是 {1}、重叠是 {2}；请去掉这两个选项，或换一个知识库",
     ),
     (r"chunk size (.+) is not between (\d+) and (\d+) characters", "段长 {0} 不在 {1} 到 {2} 之间"),
@@ -48,6 +73,7 @@ CHINESE: tuple[tuple[str, str], ...] = (
     (r"(.+) contains only white space", "{0} 只有空白字符"),
     (r"(.+) is a binary file, not text", "{0} 是二进制文件，不是文本"),
     (r"(.+) is marked as (.+) but is damaged", "{0} 标明是 {1} 编码，但内容已损坏"),
+    (r"(.+) is not a regular file .+", "{0} 不是普通文件（而是管道或设备）"),
     (r"(.+) is a directory, not a document", "{0} 是目录，不是文档"),
     (r"(.+) is encrypted; .+", "{0} 有密码，请去掉密码后再试"),
     (r"(.+) is damaged: it cannot be opened as a PDF", "{0} 已损坏，无法作为 PDF 打开"),
@@ -70,7 +96,7 @@ CHINESE: tuple[tuple[str, str], ...] = (
         r"(.+): files of type (.*) cannot be read; supported are (.+)",
         "{0}：不支持 {1} 文件，支持的有 {2}",
     ),
-    (r"(.+) cannot be read: (.+)", "{0} 无法读取：{1}"),
+    (r"(.+) cannot be read: (?P<why>.+)", "{0} 无法读取：{1}"),
     (
         r"found nothing to index; readable are (.+) files",
         "没有可以索引的文件；支持 .txt、.md 和 .pdf",
@@ -78,9 +104,24 @@ CHINESE: tuple[tuple[str, str], ...] = (
     # the data directory
     (r"the home (.+) is not a directory; .+", "{0} 不是目录，请用 --home 另选"),
     (
-        r"(.+) cannot be used as the data directory \((.+)\); .+",
+        r"(.+) cannot be used as the data directory \((?P<why>.+)\); .+",
         "{0} 不能用作数据目录（{1}），请用 --home 另选",
     ),
+    (r"(.+) belongs to another program; .+", "{0} 属于别的程序，请另选数据目录或将它移走"),
+    (
+        r"(.+) was written by a newer version of rwkv-rag .+",
+        "{0} 由更新版本的 rwkv-rag 写成，请升级 rwkv-rag 或另选数据目录",
+    ),
+    (
+        r"the vector index in (.+?) cannot be used .+",
+        "{0} 中的向量索引不可用；它可以重建：删除该目录后会重新生成",
+    ),
+    (
+        r"this Python's SQLite lacks FTS5; .+",
+        "当前 Python 的 SQLite 没有 FTS5，请换用带 FTS5 的 Python",
+    ),
+    (r"no manifest at (.+); .+", "缺少 {0}，请重新安装 rwkv-rag"),
+    (r"(.+) is damaged \(.+\); install rwkv-rag again", "{0} 已损坏，请重新安装 rwkv-rag"),
     (r"(.+) cannot be opened for writing; .+", "{0} 无法写入，请检查权限"),
     (r"(.+) is damaged \((.+)\); .+", "{0} 已损坏（{1}）；请从备份恢复，或移走后重新索引文档"),
     (r"the disk is full: (.+) cannot grow; .+", "磁盘已满：{0} 无法写入，请腾出空间"),
@@ -90,23 +131,103 @@ CHINESE: tuple[tuple[str, str], ...] = (
     ),
     (r"another process is writing to (.+); .+", "另一个进程正在写入 {0}，请稍后再试"),
     # models and parts
+    (r"the model is empty; .+", "模型名为空；请给模型文件的路径，或 builtin"),
     (r"no such model file: (.+)", "没有这个模型文件：{0}"),
-    (r"(.+): this is an (.+) \(x060\) model; .+", "{0} 是 {1}（x060）模型，后续版本支持"),
+    (r"no vocabulary file at (.+)", "没有词表文件：{0}"),
+    (r"(.+) is not a vocabulary file: .+", "{0} 不是词表文件"),
     (
-        r"(.+): this is an (.+) model, which cannot be run; .+",
-        "{0} 是 {1} 模型，不能运行；请给 RWKV-7（x070）模型",
+        r"(.+), line (\d+): not an entry of a World vocabulary: .+",
+        "{0} 第 {1} 行不是 World 词表的条目",
     ),
     (
-        r"(.+): (.+); give an RWKV-7 \(x070\) model .+",
-        "{0} 不能用作模型（{1}）；请给 RWKV-7（x070）的 .pth 或 .safetensors",
+        r"the vocabulary lacks (\d+) of the 256 single bytes .+",
+        "词表缺少 {0} 个单字节，请用 World 词表",
     ),
+    (
+        r"(.+) knows ([\d,]+) tokens and the vocabulary has ([\d,]+); .+",
+        "{0} 有 {1} 个 token，词表却有 {2} 个；请把模型自己的词表存为同目录下的 vocab.txt",
+    ),
+    (
+        r"the model knows (\d+) tokens and its tokenizer (\d+); .+",
+        "模型有 {0} 个 token，词表却有 {1} 个；请用模型自己的词表",
+    ),
+    (
+        r"the stand-ins have no speed to measure; .+",
+        "替身模型没有速度可测，请用 --model 给出模型文件",
+    ),
+    (r"(.+): vocabulary and model do not belong together", "{0} 中的词表与模型不配套"),
+    (r"the model lacks heads\.(.+); .+", "模型没有 heads.{0}，不能担任这个角色"),
     (r"the pages need Streamlit.*: (pip install .+)", "网页界面需要 Streamlit，请安装：{0}"),
     # evaluation
-    (r"cannot read (.+): (.+)", "无法读取 {0}：{1}"),
+    (r"cannot read (.+?): (?P<why>.+)", "无法读取 {0}：{1}"),
     (r"(.+) holds no question; .+", "{0} 中没有问题；请给每行一个问题的 .jsonl 文件"),
-    (r"(.+), line (\d+): (.+)", "{0} 第 {1} 行：{2}"),
-    # what indexing met
-    (r"(.+) is not a regular file .+", "{0} 不是普通文件（是管道或设备），只能读取文件"),
+    (r"there is no question to evaluate", "没有可以评测的问题"),
+    (r"(.+), line (\d+): (?P<why>.+)", "{0} 第 {1} 行：{2}"),
+    (r"it is not an object", "不是 JSON 对象"),
+    (r"it is not JSON .+", "不是 JSON"),
+    (r"it is not UTF-8 text .+", "不是 UTF-8 文本"),
+    (r"it is no xz file.*", "不是 xz 文件，或已损坏"),
+    (r"it is longer than ([\d,]+) characters", "超过 {0} 个字符"),
+    (r'"(.+)" is missing or not a text', "缺少 {0}，或不是文本"),
+    (r'"(.+)" is missing or not a list of texts', "缺少 {0}，或不是文本的列表"),
+    (r'"(.+)" is missing or neither true nor false', "缺少 {0}，或不是 true、false"),
+    (r'"(.+)" is empty although the question is answerable', "问题可答，{0} 却是空的"),
+    (r'"(.+)" is empty', "{0} 是空的"),
+    (r'"lang" is (.+), not "zh" or "en"', "lang 是 {0}，不是 zh 或 en"),
+    # why a file is no model
+    (r"this is an (.+) \(x060\) model; .+", "这是 {0}（x060）模型，后续版本支持"),
+    (
+        r"this is an (.+) model, which cannot be run; .+",
+        "这是 {0} 模型，不能运行；请给 RWKV-7（x070）模型",
+    ),
+    (r"this file holds (?P<why>.+)", "其中是{0}"),
+    (r"EmbeddingRWKV weights; .+", "EmbeddingRWKV 权重，后续版本支持"),
+    (r"a tuned state; .+", "微调得到的状态，请给模型本身"),
+    (r"an adapter, not a model; .+", "适配器，请给合并后的模型"),
+    (
+        r"a model in Hugging Face layout; .+",
+        "Hugging Face 格式的模型，请给官方格式的 RWKV-7（.pth）",
+    ),
+    (r"no RWKV model: (\d+) tensors .+", "{0} 个张量，不是 RWKV 模型；请给 RWKV-7（x070）模型"),
+    (
+        r"(\d+) unknown tensors \((.+), …\): .+",
+        "有 {0} 个不认识的张量（{1}），不是普通的 RWKV-7 模型",
+    ),
+    (r"tensor (\S+) is missing: .+", "缺少张量 {0}，文件不完整，请重新下载"),
+    (r"tensor (\S+) has shape (.+), expected (?:a matrix|(.+))", "张量 {0} 的形状 {1} 不对"),
+    (r"tensor (\S+) holds (.+), expected floats", "张量 {0} 的类型是 {1}，应为浮点数"),
+    (r"int8 tensor (\S+) needs .+", "int8 张量 {0} 缺少与行数相同的 scale"),
+    (r"heads of (\d+) channels; only (\d+) can be run", "头宽 {0} 不能运行，只支持 {1}"),
+    (r"(?P<why>.+), not a model; .+", "{0}，不是模型；请给 RWKV-7（x070）的 .pth 或 .safetensors"),
+    (r"an empty file", "空文件"),
+    (r"a (GGUF) file of (llama\.cpp)", "{1} 的 {0} 文件"),
+    (r"a file of (rwkv\.cpp)", "{0} 的文件"),
+    (r"a file that begins with (.+)", "以 {0} 开头的文件"),
+    (r"not a file but a directory; .+", "是目录；请给 RWKV-7（x070）的 .pth 或 .safetensors"),
+    (r"damaged or cut short .+", "已损坏或不完整，请重新下载"),
+    (
+        r"damaged, cut short, or more than tensors .+",
+        "已损坏、不完整，或含有张量以外的内容；请给 RWKV-7（x070）的 .pth 或 .safetensors",
+    ),
+    (r"holds a (\S+) instead of tensors; .+", "内容是 {0}，不是张量；请给 RWKV-7（x070）模型"),
+    (
+        r"entry (.+) is a (\S+), not a tensor; .+",
+        "条目 {0} 是 {1}，不是张量；请给 RWKV-7（x070）模型",
+    ),
+    # what the operating system says
+    (r"Permission denied", "没有权限"),
+    (r"No such file or directory", "没有这个文件或目录"),
+    (r"Is a directory", "这是目录"),
+    (r"Not a directory", "不是目录"),
+    (r"Too many levels of symbolic links", "符号链接成环"),
+    (r"File name too long", "文件名太长"),
+    (r"Read-only file system", "文件系统只读"),
+    (r"No space left on device", "磁盘已满"),
+    (r"Input/output error", "读写出错"),
+    (r"Too many open files", "打开的文件太多"),
+    (r"Operation not permitted", "操作不被允许"),
+    # a file's name and what is wrong with it; last, since it fits so much
+    (r"([^:]+): (?P<why>.+)", "{0}：{1}"),
 )
 _PATTERNS = tuple((re.compile(pattern, re.DOTALL), chinese) for pattern, chinese in CHINESE)
 
@@ -122,5 +243,13 @@ def explain_reason(message: str, language: Language) -> str:
     if language == "zh":
         for pattern, chinese in _PATTERNS:
             if match := pattern.fullmatch(message):
-                return chinese.format(*(group or "" for group in match.groups()))
+                return chinese.format(*_values(match))
     return message
+
+
+def _values(match: re.Match[str]) -> list[str]:
+    why = match.re.groupindex.get("why", 0)
+    return [
+        explain_reason(value or "", "zh") if number == why else value or ""
+        for number, value in enumerate(match.groups(), start=1)
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,14 @@ class Ran:
 
 
 Cli = Callable[..., Ran]
+
+QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`|rwkv-rag [a-z -]+--help")
+ENGLISH = re.compile(r"[A-Za-z]{2,}(?:[ ,;:()]+[A-Za-z]{1,}){2,}")
+
+
+def english_left(said: str) -> list[str]:
+    """Three or more English words in a row that are no quoted value: a hole in a translation."""
+    return ENGLISH.findall(QUOTED.sub("", said))
 
 
 @pytest.fixture

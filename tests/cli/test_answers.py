@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from rwkv_rag.cli.answers import QUOTE_STYLE, place, printable, quoted, show_sources
-from rwkv_rag.cli.screen import Screen
-from rwkv_rag.types import Answer, Chunk, Citation, Hit
+from rwkv_rag.cli.answers import QUOTE_STYLE, place, quoted, show_sources, stream
+from rwkv_rag.cli.screen import Screen, printable
+from rwkv_rag.types import Answer, Chunk, Citation, Delta, Hit
 
 
 def hit(text: str, start: int) -> Hit:
@@ -33,6 +33,22 @@ def test_exactly_the_quote_is_highlighted(text: str, data: st.DataObject, base: 
 def test_nothing_a_document_says_moves_the_cursor(text: str) -> None:
     shown = printable(text)
     assert shown.isprintable()
+
+
+@given(st.lists(st.text(max_size=20), max_size=5))
+def test_the_lines_of_a_written_answer_survive_its_control_characters(pieces: list[str]) -> None:
+    screen = Screen("en")
+    screen.out = Console(file=io.StringIO(), markup=False, highlight=False, soft_wrap=True)
+    text = "".join(pieces)
+    stream(screen, [*map(Delta, pieces), Answer(text, False)])
+    shown = screen.out.file.getvalue()  # type: ignore[attr-defined]
+    assert shown.count("\n") == text.count("\n") + 1
+    assert shown.replace("\n", "").isprintable()
+
+
+def test_what_is_said_holds_no_control_characters() -> None:
+    screen = Screen("en")
+    assert screen.text("created {name}", name="a\x1b[31m\nb") == "created a[31m b"
 
 
 def test_a_document_cannot_speak_rich_markup() -> None:

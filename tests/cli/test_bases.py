@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from .conftest import Cli
+from .conftest import Cli, english_left
 
 
 def test_a_base_lives_from_create_to_delete(cli: Cli) -> None:
@@ -72,5 +72,6 @@ def test_errors_about_bases_reach_a_chinese_reader_in_chinese(indexed: Cli) -> N
     )
     for arguments in wrong:
         ran = indexed(*arguments, "--lang", "zh")
-        said = ran.err.replace("错误", "")
+        said = ran.err.removeprefix("错误")
         assert ran.code == 2 and any("\u4e00" <= char <= "\u9fff" for char in said), ran.err
+        assert english_left(said) == [], ran.err

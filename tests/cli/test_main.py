@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from rwkv_rag import app
 from rwkv_rag.cli import main
 from rwkv_rag.cli.main import command, run, split_language
 
-from .conftest import Cli
+from .conftest import Cli, english_left
 
 COMMANDS = ("index", "ask", "search", "kb", "demo", "ui", "eval", "bench")
 
@@ -82,10 +83,52 @@ def test_an_interruption_is_one_line_and_exit_code_130(
     assert ran.err.strip() == "interrupted"
 
 
-def test_usage_errors_exit_with_2(cli: Cli) -> None:
-    assert cli("ask").code == 2
-    assert cli("nonsense").code == 2
-    assert cli("kb", "list", "--lang", "xx").code == 2
+USAGE = (
+    (("ask",), "question", "缺少参数"),
+    (("ask", "q", "--fro"), "--fro", "没有选项"),
+    (("nonsense",), "'nonsense'", "没有命令"),
+    (("kb", "lost"), "'lost'", "没有命令"),
+    (("kb", "list", "a", "b"), "a b", "多余的参数"),
+    (("ask", "q", "--kb"), "--kb", "需要一个值"),
+    (("ask", "q", "--json=1"), "--json", "不带值"),
+    (("eval", "x", "--mode", "foo"), "'foo'", "不在"),
+    (("search", "q", "--top-k", "x"), "--top-k", "整数"),
+    (("search", "q", "--top-k", "100000"), "--top-k", "100"),
+    (("ask", "q", "--top-k", "0"), "--top-k", "1"),
+    (("ui", "--port", "99999"), "--port", "65535"),
+    (("ui", "--port", "-1"), "--port", "1"),
+)
+
+
+@pytest.mark.parametrize(("given", "named", "chinese"), USAGE)
+def test_a_usage_error_is_one_line_in_the_users_language(
+    cli: Cli, given: tuple[str, ...], named: str, chinese: str
+) -> None:
+    english, translated = cli(*given), cli("--lang", "zh", *given)
+    assert english.code == translated.code == 2 and english.out == translated.out == ""
+    assert english.err.startswith("error: ") and translated.err.startswith("错误: ")
+    assert english.err.count("\n") == translated.err.count("\n") == 1
+    assert named in english.err and "--help" in english.err
+    assert chinese in translated.err and english_left(translated.err) == [], translated.err
+
+
+def test_a_language_we_do_not_speak_is_an_error(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = cli("kb", "list", "--lang", "xx")
+    assert ran.code == 2 and ran.err.count("\n") == 1
+    monkeypatch.setenv("RWKV_RAG_LANG", "fr")
+    ran = cli("kb", "list")
+    assert ran.code == 2 and "'fr'" in ran.err and "zh and en" in ran.err
+    assert cli("kb", "list", "--lang", "zh").code == 0  # what is typed beats the environment
+
+
+def test_no_command_shows_the_help(cli: Cli) -> None:
+    ran = cli("kb")
+    assert "create" in ran.out + ran.err and "error:" not in ran.err
+
+
+def test_an_empty_model_is_refused(cli: Cli) -> None:
+    ran = cli("ask", "q", "--model", "")
+    assert ran.code == 2 and "the model is empty" in ran.err
 
 
 @pytest.mark.parametrize(
@@ -121,9 +164,32 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("rwkv-rag ")
 
 
-def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
-    environ = {**os.environ, "RWKV_RAG_HOME": str(tmp_path), "RWKV_RAG_MODEL": "fake"}
+@pytest.mark.parametrize("json", ["", "--json"])
+def test_a_reader_that_goes_away_is_no_error(cli: Cli, tmp_path: Path, json: str) -> None:
+    folder = tmp_path / "long"
+    folder.mkdir()
+    for number in range(20):
+        text = "\n\n".join(f"The gate {number}.{line} is open. " * 20 for line in range(10))
+        (folder / f"{number}.txt").write_text(text)
+    assert cli("index", folder, "--kb", "long", "--chunk-size", 1000).code == 0
     program = "from rwkv_rag.cli import main; main()"
-    line = f"'{sys.executable}' -c '{program}' --help | true"
-    ran = subprocess.run(["bash", "-c", line], capture_output=True, env=environ, check=False)
-    assert b"Traceback" not in ran.stderr and b"Exception ignored" not in ran.stderr
+    search = f"'{sys.executable}' -c '{program}' search gate --kb long --top-k 100 {json}"
+    whole = subprocess.run(["bash", "-c", search], capture_output=True, check=True)
+    if json:
+        assert len(whole.stdout) > 2**16  # a pipe holds less: its reader is gone before the end
+    for reader in ("true", "head -n 1"):
+        line = f"{search} | {reader}"
+        ran = subprocess.run(["bash", "-c", line], capture_output=True, check=False)
+        assert ran.stderr == b"", ran.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "gbk", "latin-1", "utf-8"])
+def test_any_terminal_can_be_written_to_and_json_stays_json(indexed: Cli, encoding: str) -> None:
+    environ = {**os.environ, "PYTHONIOENCODING": encoding}
+    program = "from rwkv_rag.cli import main; main()"
+    line = [sys.executable, "-c", program, "search", "滤芯", "--kb", "docs"]
+    shown = subprocess.run(line, capture_output=True, env=environ, check=True)
+    assert shown.stdout.count(b"[1]") == 1 and shown.stderr == b""
+    ran = subprocess.run([*line, "--json"], capture_output=True, env=environ, check=True)
+    [hit, *_] = json.loads(ran.stdout.decode("utf-8" if encoding == "utf-8" else "ascii"))
+    assert hit["document"] == "手册.md" and "滤芯" in hit["text"]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from rich.text import Text
 
-from rwkv_rag.cli.screen import Screen
+from rwkv_rag.cli.screen import Screen, printable, printable_lines
 from rwkv_rag.types import Answer, Citation, Delta, Hit
 
 QUOTE_STYLE = "bold black on yellow"
@@ -19,7 +19,7 @@ def stream(screen: Screen, events: Iterable[Delta | Answer]) -> Answer:
     answer: Delta | Answer | None = None
     for event in events:
         if isinstance(event, Delta):
-            screen.out.print(printable(event.text), end="")
+            screen.out.print(printable_lines(event.text), end="")
             screen.out.file.flush()
         else:
             answer = event
@@ -79,10 +79,3 @@ def quoted(citation: Citation, hit: Hit | None) -> Text:
         after = text[end : end + CONTEXT] + ("…" if end + CONTEXT < len(text) else "")
     line = Text(printable(before), "dim").append(printable(citation.quote), QUOTE_STYLE)
     return line.append(printable(after), "dim")
-
-
-def printable(text: str) -> str:
-    """One line without control characters: a document must not steer the reader's terminal."""
-    return "".join(
-        " " if char in "\r\n\t" else char for char in text if char.isprintable() or char in "\r\n\t"
-    )

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from rwkv_rag.cli import records
 from rwkv_rag.cli.options import Home, Json, session
-from rwkv_rag.cli.screen import Screen
+from rwkv_rag.cli.screen import Screen, printable
 from rwkv_rag.types import DocumentInfo, KnowledgeBase
 
 Name = Annotated[str, typer.Argument(help="Name of the knowledge base.")]
@@ -106,7 +106,8 @@ def _bases_table(screen: Screen, bases: list[KnowledgeBase]) -> Table:
         table.add_column(screen.text(title), no_wrap=True)
     for base in bases:
         sizes = f"{base.chunk_size}/{base.chunk_overlap}"
-        table.add_row(base.name, str(base.documents), str(base.chunks), sizes, base.embedding_model)
+        cells = (base.name, str(base.documents), str(base.chunks), sizes, base.embedding_model)
+        table.add_row(*map(printable, cells))
     return table
 
 
@@ -116,5 +117,6 @@ def _documents_table(screen: Screen, documents: list[DocumentInfo]) -> Table:
         table.add_column(screen.text(title), overflow="fold")
     for info in documents:
         pages = str(info.pages or "")
-        table.add_row(info.name, info.media_type, str(info.characters), pages, str(info.chunks))
+        cells = (info.name, info.media_type, str(info.characters), pages, str(info.chunks))
+        table.add_row(*map(printable, cells))
     return table

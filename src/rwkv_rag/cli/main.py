@@ -5,6 +5,8 @@ Knows the commands' names, not their work.
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -15,38 +17,78 @@ from typer.main import get_command
 
 from rwkv_rag.cli import ask, bases, demo, evaluate, index, ui
 from rwkv_rag.cli.messages import translate
+from rwkv_rag.cli.screen import printable
 from rwkv_rag.config import locale_language
 from rwkv_rag.errors import RagError
-from rwkv_rag.messages import explain
+from rwkv_rag.messages import explain, explain_reason
 from rwkv_rag.types import Language
 
 INTERRUPTED = 130
 USER_ERROR = 2
+UsageError: Any = typer.BadParameter.__bases__[0]
+"""Typer brings click along, of its own or as a package; this is the one it raises."""
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command; returns its exit code. Errors of ours end here as one line on stderr."""
-    language, rest = split_language(arguments)
+    """Run one command; returns its exit code. Errors of the user end here as one line on stderr."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal of another alphabet gets a "?"
+        sys.stdout.reconfigure(errors="replace")
     try:
-        command(language)(list(rest), prog_name="rwkv-rag", obj=language)
+        language, rest = split_language(arguments)
+    except RagError as error:
+        return _failed(str(error), "en")
+    code = _run(language, rest)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # nobody reads on; what is left must not be tried again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
+
+
+def _run(language: Language, arguments: list[str]) -> int:
+    tree = command(language)
+    try:
+        code = tree(arguments, prog_name="rwkv-rag", obj=language, standalone_mode=False)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 1
+    except typer.Abort:
+        sys.stderr.write("\n" + translate("interrupted", language) + "\n")
+        return 1
+    except UsageError as error:
+        return _misused(error, language)
     except RagError as error:
-        sys.stderr.write(f"{translate('error', language)}: {explain(error, language)}\n")
+        return _failed(explain(error, language), language)
+    return code if isinstance(code, int) else 0
+
+
+def _misused(error: Any, language: Language) -> int:
+    """What is wrong with the arguments on one line, and where to read on."""
+    if type(error).__name__ == "NoArgsIsHelpError":  # its text is the help page
+        error.show()
         return USER_ERROR
-    return 0
+    said = " ".join(error.format_message().split()).rstrip(".").replace(": Value error, ", ": ")
+    said = ": ".join(part[:1].lower() + part[1:] for part in said.split(": "))
+    problem = explain_reason(said, language)
+    where = error.ctx.command_path if error.ctx else "rwkv-rag"
+    hint = translate("{problem}; see {command} --help", language)
+    return _failed(hint.format(problem=problem, command=where), language)
+
+
+def _failed(line: str, language: Language) -> int:
+    sys.stderr.write(f"{translate('error', language)}: {printable(line)}\n")
+    return USER_ERROR
 
 
 def split_language(arguments: Sequence[str]) -> tuple[Language, list[str]]:
     """The language of `--lang`, wherever it stands before `--`, and the other arguments."""
-    language, rest = locale_language(), list(arguments)
+    rest = list(arguments)
     stop = rest.index("--") if "--" in rest else len(rest)
     for at, argument in enumerate(rest[:stop]):
         if argument in ("--lang=zh", "--lang=en"):
             return _language(argument[-2:]), rest[:at] + rest[at + 1 :]
         if argument == "--lang" and rest[at + 1 : at + 2] in (["zh"], ["en"]):
             return _language(rest[at + 1]), rest[:at] + rest[at + 2 :]
-    return language, rest
+    return locale_language(), rest
 
 
 def command(language: Language) -> Any:

@@ -63,6 +63,7 @@ CHINESE = {
     # running
     "error": "错误",
     "interrupted": "已中断",
+    "{problem}; see {command} --help": "{problem}；用法见 {command} --help",
     "indexing": "正在索引",
     "index": "索引",
     "search": "检索",

@@ -27,8 +27,12 @@ class Screen:
         self.err = Console(file=sys.stderr, highlight=False, markup=False, soft_wrap=True)
 
     def text(self, message: str, **values: object) -> str:
-        """`message` in the user's language, with `values` in place."""
-        return translate(message, self.language).format(**values)
+        """`message` in the user's language, with `values` in place and none of them in control."""
+        shown = {
+            name: printable(value) if isinstance(value, str) else value
+            for name, value in values.items()
+        }
+        return translate(message, self.language).format(**shown)
 
     def say(self, message: str, *, style: str = "", **values: object) -> None:
         """One result line."""
@@ -40,7 +44,8 @@ class Screen:
 
     def json(self, value: Any) -> None:
         """`value` as the only thing on stdout."""
-        sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+        encoding = (sys.stdout.encoding or "").lower().replace("-", "")
+        sys.stdout.write(json.dumps(value, ensure_ascii=encoding != "utf8", indent=2) + "\n")
 
     @contextmanager
     def progress(self, message: str, total: int | None = None) -> Iterator[ProgressLine]:
@@ -70,8 +75,20 @@ class ProgressLine:
         if total is not None:
             changes["total"] = total
         if message:
-            changes["description"] = _short(message)
+            changes["description"] = _short(printable(message))
         self._bar.update(self._task, **changes)
+
+
+def printable(text: str) -> str:
+    """One line without control characters: a document must not steer the reader's terminal."""
+    return "".join(
+        " " if char in "\r\n\t" else char for char in text if char.isprintable() or char in "\r\n\t"
+    )
+
+
+def printable_lines(text: str) -> str:
+    """As `printable`, with the lines left as they are."""
+    return "\n".join(map(printable, text.replace("\r\n", "\n").split("\n")))
 
 
 def _short(text: str, limit: int = 40) -> str:

@@ -43,8 +43,10 @@ def read(path: Path, limit: int | None = None) -> list[Row]:
     try:
         with _opened(path) as lines:
             rows = list(_rows(lines, path, limit))
-    except (OSError, lzma.LZMAError, EOFError) as error:
-        raise InputError(f"cannot read {path}: {error}") from error
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    except (lzma.LZMAError, EOFError) as error:
+        raise InputError(f"cannot read {path}: it is no xz file, or a damaged one") from error
     except UnicodeDecodeError as error:
         raise InputError(f"cannot read {path}: it is not UTF-8 text ({error.reason})") from error
     if not rows:
