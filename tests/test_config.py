@@ -30,7 +30,7 @@ def test_the_environment_beats_the_defaults(tmp_path: Path) -> None:
 def test_defaults_need_no_environment() -> None:
     settings = config.load(environ={})
     assert settings.home.is_absolute() and settings.home.name == "rwkv-rag"
-    assert (settings.model, settings.language, settings.strict) == ("builtin", "en", True)
+    assert (settings.model, settings.language) == ("builtin", "en")
 
 
 def test_a_tilde_in_the_home_is_the_users_directory() -> None:
@@ -59,3 +59,35 @@ def test_an_empty_variable_counts_as_unset(tmp_path: Path) -> None:
     settings = config.load(environ=environ)
     assert settings.model == "builtin" and settings.language == "zh"
     assert settings.home == config.load(environ={}).home
+
+
+def test_a_home_that_cannot_be_looked_at_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"data directory \(File name too long\)"):
+        config.load(home=tmp_path / ("x" * 300) / "sub", environ={})
+
+
+def test_a_home_that_may_not_be_entered_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(path: Path, **_: object) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", denied)
+    with pytest.raises(InputError, match=r"\(Permission denied\); choose another with --home"):
+        config.load(home=tmp_path / "locked" / "sub", environ={})
+
+
+@pytest.mark.parametrize("model", ["", "  "])
+def test_an_empty_model_is_not_the_builtin_one(model: str) -> None:
+    with pytest.raises(InputError, match="the model is empty"):
+        config.load(model=model, environ={"RWKV_RAG_MODEL": "fake"})
+
+
+@pytest.mark.parametrize(("value", "language"), [("zh_CN", "zh"), ("EN", "en"), ("en-GB", "en")])
+def test_our_own_variable_is_read_like_a_locale(value: str, language: str) -> None:
+    assert config.locale_language({"RWKV_RAG_LANG": value, "LANG": "de_DE"}) == language
+
+
+def test_our_own_variable_must_name_a_language_we_speak() -> None:
+    with pytest.raises(InputError, match=r"'fr'; the languages are zh and en"):
+        config.locale_language({"RWKV_RAG_LANG": "fr", "LANG": "zh_CN"})

@@ -23,7 +23,7 @@ class Settings:
     """What a command starts from.
 
     `model` is "builtin", "fake" or the path of an RWKV checkpoint; the path only replaces the model
-    that writes answers, never the one that makes vectors. `strict` answers quote word for word.
+    that writes answers, never the one that makes vectors.
     """
 
     home: Path
@@ -32,11 +32,12 @@ class Settings:
     chunk_size: int = 400
     chunk_overlap: int = 60
     top_k: int = 5
-    strict: bool = True
 
     def __post_init__(self) -> None:
-        if self.home.exists() and not self.home.is_dir():
+        if _exists(self.home) and not self.home.is_dir():
             raise InputError(f"the home {self.home} is not a directory; choose another with --home")
+        if not self.model.strip():
+            raise InputError("the model is empty; give the path of a checkpoint, or builtin")
         if not 1 <= self.top_k <= 100:
             raise InputError(f"top-k must be between 1 and 100, not {self.top_k}")
 
@@ -57,18 +58,35 @@ def load(
         home=(home or Path(environ.get("RWKV_RAG_HOME") or _default_home()))
         .expanduser()
         .absolute(),
-        model=model or environ.get("RWKV_RAG_MODEL") or BUILTIN,
+        model=(environ.get("RWKV_RAG_MODEL") or BUILTIN) if model is None else model,
         language=language or locale_language(environ),
     )
 
 
 def locale_language(environ: Mapping[str, str] | None = None) -> Language:
-    """RWKV_RAG_LANG, else what the POSIX locale variables say; English unless Chinese."""
+    """RWKV_RAG_LANG, else what the POSIX locale variables say; English unless Chinese.
+
+    Raises InputError where RWKV_RAG_LANG names a language we do not speak: a locale is the user's
+    for every program, but our own variable was meant for us.
+    """
     environ = os.environ if environ is None else environ
+    own = environ.get("RWKV_RAG_LANG", "")
+    if own and own.lower()[:2] not in ("zh", "en"):
+        raise InputError(f"RWKV_RAG_LANG is {own!r}; the languages are zh and en")
     for name in ("RWKV_RAG_LANG", "LC_ALL", "LC_MESSAGES", "LANG"):
         if value := environ.get(name):
             return "zh" if value.lower().startswith("zh") else "en"
     return "en"
+
+
+def _exists(home: Path) -> bool:
+    try:
+        return home.exists()
+    except OSError as error:  # under a directory that may not be read, for instance
+        raise InputError(
+            f"{home} cannot be used as the data directory ({error.strerror}); "
+            "choose another with --home"
+        ) from error
 
 
 def _default_home() -> str:

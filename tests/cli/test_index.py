@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from .conftest import Cli
+from .conftest import Cli, english_left
 
 
 def test_a_directory_is_read_into_a_new_base(cli: Cli, documents: Path) -> None:
@@ -52,6 +53,51 @@ def test_a_missing_file_is_an_error_before_anything_is_made(cli: Cli, tmp_path: 
     assert cli("kb", "list", "--json").json == []
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "loop/a.txt"])
+def test_a_path_that_cannot_even_be_looked_at_is_one_line(
+    cli: Cli, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    ran = cli("index", tmp_path / name, "--kb", "docs")
+    assert ran.code == 2 and "cannot be read: " in ran.err and ran.err.count("\n") == 1
+
+
+def test_a_directory_that_may_not_be_entered_is_one_line(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = Path.stat
+
+    def denied(path: Path, **options: bool) -> os.stat_result:
+        if "locked" in path.parts:
+            raise PermissionError(13, "Permission denied", str(path))
+        return looked(path, **options)
+
+    monkeypatch.setattr(Path, "stat", denied)
+    ran = cli("index", tmp_path / "locked" / "a.txt", "--lang", "zh")
+    assert ran.code == 2 and "a.txt 无法读取：没有权限" in ran.err and ran.err.count("\n") == 1
+
+
+def test_no_chunk_size_is_a_chunk_size_too(indexed: Cli, documents: Path) -> None:
+    ran = indexed("index", documents, "--kb", "docs", "--chunk-size", "0")
+    assert ran.code == 2 and "chunk size 60" in ran.err
+
+
+def test_a_name_with_control_characters_does_not_reach_the_terminal(
+    cli: Cli, tmp_path: Path
+) -> None:
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    (folder / "a\x1b[31m\a.txt").write_text("The gate is open.")
+    (folder / "b\x1b[2J.txt").write_bytes(b"")
+    ran = cli("index", folder, "--kb", "docs")
+    shown = cli("kb", "show", "docs")
+    missing = cli("index", folder / "c\x1b]0;.txt")
+    assert ran.code == shown.code == 0 and missing.code == 2
+    said = ran.out + ran.err + shown.out + missing.err
+    assert "\x1b" not in said and "\a" not in said and "a[31m.txt" in shown.out
+    assert "b[2J.txt" in ran.err
+
+
 def test_an_empty_directory_says_what_can_be_read(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     ran = cli("index", tmp_path / "empty", "--kb", "docs")
@@ -90,5 +136,6 @@ def test_reasons_reach_a_chinese_reader_in_chinese(cli: Cli, tmp_path: Path) -> 
     (tmp_path / "gone.txt").unlink()
     for name in faulty:
         ran = cli("index", tmp_path / name, "--kb", "docs", "--lang", "zh")
-        said = ran.err.replace("错误", "").replace("跳过", "")
+        said = ran.err.removeprefix("错误").removeprefix("跳过")
         assert ran.code == 2 and any("\u4e00" <= char <= "\u9fff" for char in said), ran.err
+        assert english_left(said) == [], ran.err

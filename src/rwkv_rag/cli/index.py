@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 
-from rwkv_rag.cli.answers import printable
 from rwkv_rag.cli.options import DEFAULT_KB, Home, Kb, session
 from rwkv_rag.cli.screen import Screen
 from rwkv_rag.errors import InputError, NotFound
@@ -38,8 +37,7 @@ def index(
     """Read files and directories into a knowledge base."""
     here = session(ctx, home)
     for path in paths:
-        if not path.exists():
-            raise NotFound(f"{path} does not exist; check the path")
+        _check(path)
     from rwkv_rag import app
 
     with closing(app.open_library(here.settings)) as library:
@@ -72,6 +70,16 @@ def follow(screen: Screen, events: Iterator[IndexEvent]) -> Outcome:
     return outcome
 
 
+def _check(path: Path) -> None:
+    """Raises InputError where a path leads nowhere, before anything is made for it."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFound(f"{path} does not exist; check the path") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+
+
 def _ensure_base(
     library: Knowledge, name: str, chunk_size: int | None, chunk_overlap: int | None
 ) -> bool:
@@ -83,7 +91,7 @@ def _ensure_base(
         library.create(name, **{key: size for key, size in sizes.items() if size is not None})
         return True
     wanted = (
-        chunk_size or base.chunk_size,
+        base.chunk_size if chunk_size is None else chunk_size,
         base.chunk_overlap if chunk_overlap is None else chunk_overlap,
     )
     if wanted != (base.chunk_size, base.chunk_overlap):
@@ -98,7 +106,7 @@ def _remark(screen: Screen, event: IndexEvent) -> None:
     """Why a document was skipped, or what of it could not be read."""
     message = "skipped {document}: {reason}" if event.stage == "skipped" else "{document}: {reason}"
     reason = explain_reason(event.reason, screen.language)
-    screen.note(message, style="yellow", document=printable(event.document), reason=reason)
+    screen.note(message, style="yellow", document=event.document, reason=reason)
 
 
 def _summary(screen: Screen, base: KnowledgeBase, outcome: Outcome) -> None:

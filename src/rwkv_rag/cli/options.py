@@ -21,7 +21,9 @@ Model = Annotated[
     str | None,
     typer.Option(help="RWKV checkpoint (.safetensors or .pth) that writes the answers."),
 ]
-TopK = Annotated[int, typer.Option("--top-k", help="How many passages to retrieve.")]
+TopK = Annotated[
+    int, typer.Option("--top-k", min=1, max=100, help="How many passages to retrieve.")
+]
 
 DEFAULT_KB = "default"
 DEFAULT_TOP_K = 5
