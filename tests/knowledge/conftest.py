@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
+import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +64,37 @@ def document() -> Callable[..., Document]:
         return Document(name, text, digest, **fields)  # type: ignore[arg-type]
 
     return make
+
+
+class Unprivileged:
+    """A directory, and a block in which this process has no more rights to it than others."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Nothing in the directory can be written here; root becomes nobody meanwhile."""
+        for path in (*self.directory.rglob("*"), self.directory):
+            path.chmod(0o555 if path.is_dir() else 0o444)
+        root = os.geteuid() == 0
+        if root:
+            os.seteuid(65534)
+        try:
+            yield
+        finally:
+            if root:
+                os.seteuid(0)
+            for path in (self.directory, *self.directory.rglob("*")):
+                path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+@pytest.fixture
+def unprivileged() -> Iterator[Unprivileged]:
+    # Not in `tmp_path`, which only its owner may enter.
+    with tempfile.TemporaryDirectory(prefix="rwkv-rag-test-") as directory:
+        Path(directory).chmod(0o755)
+        yield Unprivileged(Path(directory))
 
 
 def pdf(pages: Sequence[str], *, encrypted: bool = False) -> bytes:

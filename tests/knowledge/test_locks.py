@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from rwkv_rag.errors import Busy
+from rwkv_rag.errors import Busy, InputError
 from rwkv_rag.knowledge import locks
 from rwkv_rag.knowledge.locks import FileLock
+
+from .conftest import Unprivileged
 
 HOLD = """
 import sys, time
@@ -47,3 +49,15 @@ def test_a_killed_process_leaves_no_lock_behind(tmp_path: Path) -> None:
         holder.kill()
     assert lock.acquire(timeout_s=5)
     lock.release()
+
+
+def test_a_lock_file_that_cannot_be_written_is_named_with_advice(
+    tmp_path: Path, unprivileged: Unprivileged
+) -> None:
+    (tmp_path / "a.lock").mkdir()
+    with pytest.raises(InputError, match=r"a\.lock cannot be opened for writing \(Is a directory"):
+        FileLock(tmp_path / "a.lock").require("indexing")
+    path = unprivileged.directory / "b.lock"
+    path.touch(0o444)
+    with unprivileged(), pytest.raises(InputError, match=r"Permission denied.*--home"):
+        FileLock(path).require("indexing")

@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
-from rwkv_rag.errors import Busy
+from rwkv_rag.errors import Busy, InputError
 
 POLL_S = 0.05
 WAIT_S = 1.0  # long enough for another short change to end
@@ -28,9 +29,21 @@ class FileLock:
         return self._handle is not None
 
     def acquire(self, *, timeout_s: float = 0.0) -> bool:
-        """Try for `timeout_s` seconds; False when another holder keeps it."""
+        """Try for `timeout_s` seconds; False when another holder keeps it.
+
+        Raises InputError when the file cannot be written.
+        """
         if self.held:
             return False
+        try:
+            return self._take(timeout_s)
+        except OSError as error:
+            raise InputError(
+                f"{self.path} cannot be opened for writing ({error.strerror}); check its"
+                " permissions, or choose another data directory with --home"
+            ) from error
+
+    def _take(self, timeout_s: float) -> bool:
         handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         deadline = time.monotonic() + timeout_s
         while not _lock(handle):
@@ -38,9 +51,10 @@ class FileLock:
                 os.close(handle)
                 return False
             time.sleep(POLL_S)
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, str(os.getpid()).encode(), 0)
         self._handle = handle
+        with suppress(OSError):  # the lock stands without it; a full disk must not undo it
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, str(os.getpid()).encode(), 0)
         return True
 
     def require(self, doing: str) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rwkv_rag.errors import CorruptData
+from rwkv_rag.errors import CorruptData, InputError
 from rwkv_rag.knowledge.catalog import Base, Catalog
 from rwkv_rag.knowledge.locks import FileLock
 from rwkv_rag.knowledge.vectors import Scored, VectorStore
@@ -89,7 +89,10 @@ class DenseIndex:
         try:
             store = self._open()
             if store is None:
-                return ["another process holds the vector index; it was not checked"]
+                return [
+                    "the vector index is not ours to open (another process holds it, or it may only be"
+                    " read); it was not checked"
+                ]
             name = collection_name(base)
             held = store.ids(name) if store.count(name) else set()
         except CorruptData as error:
@@ -134,7 +137,7 @@ class DenseIndex:
         return self._exact
 
     def _open(self) -> VectorStore | None:
-        if self._chroma is None and (self._lock.held or self._lock.acquire()):
+        if self._chroma is None and self._holds():
             from rwkv_rag.knowledge.vectors.chroma import ChromaStore
 
             try:
@@ -144,6 +147,13 @@ class DenseIndex:
                 raise
             self._sweep(self._chroma)
         return self._chroma
+
+    def _holds(self) -> bool:
+        """Whether Chroma's directory is ours; it never is in a data directory we may only read."""
+        try:
+            return self._lock.held or self._lock.acquire()
+        except InputError:
+            return False
 
     def _sweep(self, store: VectorStore) -> None:
         """Drop collections of bases that were deleted while another process held Chroma."""
