@@ -126,6 +126,11 @@ def test_no_command_shows_the_help(cli: Cli) -> None:
     assert "create" in ran.out + ran.err and "error:" not in ran.err
 
 
+def test_a_model_that_is_not_there_is_refused_before_the_pages_are_served(cli: Cli) -> None:
+    ran = cli("ui", "--model", "nope.pth", "--no-browser")
+    assert ran.code == 2 and ran.err == "error: no such model file: nope.pth\n"
+
+
 def test_an_empty_model_is_refused(cli: Cli) -> None:
     ran = cli("ask", "q", "--model", "")
     assert ran.code == 2 and "the model is empty" in ran.err

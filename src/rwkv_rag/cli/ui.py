@@ -5,17 +5,19 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from rwkv_rag.cli.options import Home, Model, session
-from rwkv_rag.errors import MissingExtra
+from rwkv_rag.config import BUILTIN, FAKE
+from rwkv_rag.errors import MissingExtra, NotFound
 
 
 def ui(
     ctx: typer.Context,
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8501,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 8501,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser.")] = True,
     model: Model = None,
     home: Home = None,
@@ -25,6 +27,8 @@ def ui(
     if find_spec("streamlit") is None:
         raise MissingExtra("the pages need Streamlit; install it with: pip install 'rwkv-rag[ui]'")
     settings = here.settings
+    if settings.model not in (BUILTIN, FAKE) and not Path(settings.model).exists():
+        raise NotFound(f"no such model file: {settings.model}")
     arguments = ["--home", str(settings.home), "--lang", settings.language, "--port", str(port)]
     arguments += ["--model", settings.model] + ([] if browser else ["--no-browser"])
     here.screen.note("http://127.0.0.1:{port} — Ctrl-C ends it", port=port)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from rwkv_rag import config
+from rwkv_rag.errors import RagError
+from rwkv_rag.messages import explain
+from rwkv_rag.types import Language
 from rwkv_rag.ui.server import serve
 
 
@@ -18,8 +22,16 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8501)
     parser.add_argument("--no-browser", action="store_true")
     given = parser.parse_args()
-    settings = config.load(home=given.home, model=given.model, language=given.lang)
-    serve(settings, port=given.port, browser=not given.no_browser)
+    try:
+        settings = config.load(home=given.home, model=given.model, language=given.lang)
+        serve(settings, port=given.port, browser=not given.no_browser)
+    except RagError as error:
+        sys.exit(_last_words(error, given.lang or "en"))
+
+
+def _last_words(error: RagError, language: Language) -> int:
+    sys.stderr.write(f"{'错误' if language == 'zh' else 'error'}: {explain(error, language)}\n")
+    return 2
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rwkv_rag.config import Settings
+from rwkv_rag.config import BUILTIN, FAKE, Settings
 from rwkv_rag.errors import MissingExtra
 from rwkv_rag.ui import engine
 
@@ -27,7 +27,10 @@ OPTIONS: dict[str, Any] = {
 
 
 def serve(settings: Settings, *, port: int = 8501, browser: bool = True) -> None:
-    """Serve the pages on 127.0.0.1:`port` until interrupted. Raises MissingExtra."""
+    """Serve the pages on 127.0.0.1:`port` until interrupted.
+
+    Raises MissingExtra, and before it serves what is wrong with a model of the user's own.
+    """
     try:
         from streamlit.web import bootstrap
     except ImportError as error:
@@ -35,5 +38,7 @@ def serve(settings: Settings, *, port: int = 8501, browser: bool = True) -> None
     options = {**OPTIONS, "server.port": port, "server.headless": not browser}
     flags = {name.replace(".", "_"): value for name, value in options.items()}
     engine.configure(settings)
+    if settings.model not in (BUILTIN, FAKE):
+        engine.shared()  # a file that is no model ends here and not on a page
     bootstrap.load_config_options(flag_options=flags)
     bootstrap.run(str(SCRIPT), False, [], flags)
