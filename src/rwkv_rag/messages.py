@@ -122,6 +122,10 @@ CHINESE: tuple[tuple[str, str], ...] = (
     ),
     (r"no manifest at (.+); .+", "缺少 {0}，请重新安装 rwkv-rag"),
     (r"(.+) is damaged \(.+\); install rwkv-rag again", "{0} 已损坏，请重新安装 rwkv-rag"),
+    (
+        r"(.+) cannot be opened for writing \((?P<why>.+)\); .+",
+        "{0} 无法写入（{1}），请检查权限，或用 --home 另选数据目录",
+    ),
     (r"(.+) cannot be opened for writing; .+", "{0} 无法写入，请检查权限"),
     (r"(.+) is damaged \((.+)\); .+", "{0} 已损坏（{1}）；请从备份恢复，或移走后重新索引文档"),
     (r"the disk is full: (.+) cannot grow; .+", "磁盘已满：{0} 无法写入，请腾出空间"),
