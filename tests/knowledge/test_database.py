@@ -9,6 +9,9 @@ import pytest
 from rwkv_rag.errors import Busy, CorruptData, InputError
 from rwkv_rag.knowledge import database
 from rwkv_rag.knowledge.database import Database
+from rwkv_rag.knowledge.migrations import MIGRATIONS
+
+from .conftest import Unprivileged
 
 INSERT = "INSERT INTO embeddings VALUES ('m', ?, x'00')"
 
@@ -76,3 +79,32 @@ def test_our_own_mistakes_are_not_called_damage(tmp_path: Path) -> None:
     with pytest.raises(sqlite3.IntegrityError), stored.write() as db:
         db.execute("INSERT INTO documents VALUES (1, 99, 'a', '', '', 0, '[]', '', x'')")
     stored.close()
+
+
+def test_a_directory_in_place_of_the_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    with pytest.raises(InputError, match=r"a is a directory, not a database; .* --home"):
+        Database(tmp_path / "a")
+
+
+def test_what_may_only_be_read_is_read_and_not_written(unprivileged: Unprivileged) -> None:
+    path = unprivileged.directory / "a"
+    with closing(Database(path)) as stored, stored.write() as db:
+        db.execute(INSERT, (b"1",))
+    with unprivileged(), closing(Database(path)) as stored:
+        with stored.read() as db:
+            assert db.execute("SELECT count(*) FROM embeddings").fetchone() == (1,)
+        with pytest.raises(InputError, match="cannot be opened for writing"), stored.write():
+            pass
+    with closing(Database(path)) as stored, stored.write() as db:
+        db.execute(INSERT, (b"2",))
+
+
+def test_an_older_schema_that_may_only_be_read_is_refused_with_advice(
+    unprivileged: Unprivileged,
+) -> None:
+    path = unprivileged.directory / "a"
+    with closing(Database(path)) as stored, stored.write() as db:
+        db.execute(f"PRAGMA user_version = {len(MIGRATIONS) - 1}")
+    with unprivileged(), pytest.raises(InputError, match="make it writable once"):
+        Database(path)

@@ -18,6 +18,8 @@ from rwkv_rag.knowledge import locks
 from rwkv_rag.knowledge.library import Library, checked_name
 from rwkv_rag.types import Document
 
+from .conftest import Unprivileged
+
 
 def test_a_library_is_a_knowledge(library: Library) -> None:
     knowledge: Knowledge = library
@@ -212,6 +214,31 @@ def test_a_foreign_data_directory_is_named(tmp_path: Path, embedder: Any) -> Non
     (tmp_path / "catalog.sqlite3").write_text("my shopping list " * 99)
     with pytest.raises(CorruptData, match=r"catalog\.sqlite3 is damaged"):
         Library(tmp_path, embedder)
+
+
+@pytest.mark.parametrize("exact_below", [10**6, 1], ids=["exact", "chroma"])
+def test_a_data_directory_that_may_only_be_read_answers_and_refuses_changes(
+    unprivileged: Unprivileged,
+    embedder: Any,
+    document: Callable[..., Document],
+    exact_below: int,
+) -> None:
+    home = unprivileged.directory / "home"
+    with closing(Library(home, embedder)) as library:
+        library.create("a")
+        list(library.add("a", [document("d", "质保两年。")]))
+        before = library.search("a", "质保")
+    (home / "writer.lock").unlink()
+    with unprivileged(), closing(Library(home, embedder, exact_below=exact_below)) as library:
+        assert [base.name for base in library.bases()] == ["a"]
+        assert library.search("a", "质保") == before
+        for change in (
+            lambda: library.create("b"),
+            lambda: library.remove("a", "d"),
+            lambda: list(library.add("a", [document("x", "新的。")])),
+        ):
+            with pytest.raises(InputError, match="cannot be opened for writing"):
+                change()
 
 
 def test_importing_the_library_loads_nothing_heavy() -> None:

@@ -6,20 +6,24 @@ writes; a killed process leaves the last committed state behind.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from rwkv_rag.errors import Busy, CorruptData, InputError, MissingExtra, RagError
-from rwkv_rag.knowledge.migrations import migrate
+from rwkv_rag.knowledge.migrations import migrate, require_current
 
 WAIT_S = 10.0  # how long to wait for another process's transaction
 MEND = "restore it from a copy, or move it away and index your documents again"
 
 
 class Database:
-    """One connection; every statement runs inside `read()` or `write()`."""
+    """One connection; every statement runs inside `read()` or `write()`.
+
+    Where the file or its directory may only be read, reading goes on and `write()` is refused.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -30,21 +34,43 @@ class Database:
                 f"{path.parent} cannot be used as the data directory ({error.strerror});"
                 " choose another with --home"
             ) from error
-        with self._translated():
-            self._db = sqlite3.connect(
-                path, timeout=WAIT_S, isolation_level=None, check_same_thread=False
+        except ValueError as error:  # a zero character
+            raise InputError(f"{path.parent!r} is no path ({error}); check --home") from error
+        if os.path.isdir(path):
+            raise InputError(
+                f"{path} is a directory, not a database; move it away or choose another --home"
             )
+        self._writable = True
+        with self._translated():
             try:
-                self._prepare()
-            except BaseException:
-                self._db.close()
-                raise
+                self._db = self._prepared(_connected(str(path)))
+            except sqlite3.OperationalError as error:
+                if not (_refused(str(error)) and os.path.isfile(path)):
+                    raise
+                self._db = self._for_reading()
+                self._writable = False
 
-    def _prepare(self) -> None:
-        self._db.execute("PRAGMA foreign_keys = ON")
-        migrate(self._db, self.path)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = NORMAL")
+    def _prepared(self, db: sqlite3.Connection) -> sqlite3.Connection:
+        with _closed_on_error(db):
+            db.execute("PRAGMA foreign_keys = ON")
+            migrate(db, self.path)
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = NORMAL")
+        return db
+
+    def _for_reading(self) -> sqlite3.Connection:
+        """A connection to a file in a directory we must not write to.
+
+        SQLite reads such a file only if it may take it for unchanging, which it is unless another
+        user writes to it meanwhile or a log of changes lies beside it.
+        """
+        log = self.path.with_name(self.path.name + "-wal")
+        unchanging = "" if os.path.exists(log) and log.stat().st_size else "&immutable=1"
+        uri = f"{self.path.resolve().as_uri()}?mode=ro{unchanging}"
+        db = _connected(uri, uri=True)
+        with _closed_on_error(db):
+            require_current(db, self.path)
+        return db
 
     def close(self) -> None:
         self._db.close()
@@ -57,7 +83,9 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing."""
+        """All or nothing. Raises InputError in a data directory that may only be read."""
+        if not self._writable:
+            raise InputError(_unwritable(self.path))
         with self._transaction("BEGIN IMMEDIATE") as db:
             yield db
 
@@ -93,6 +121,30 @@ class Database:
             return MissingExtra("this Python's SQLite lacks FTS5; install a Python that has it")
         if "full" in text:
             return RagError(f"the disk is full: {self.path} cannot grow; free some space")
-        if "unable to open" in text or "readonly" in text:
-            return InputError(f"{self.path} cannot be opened for writing; check its permissions")
+        if _refused(text):
+            return InputError(_unwritable(self.path))
         return CorruptData(f"{self.path} is damaged ({text}); {MEND}")
+
+
+def _connected(where: str, *, uri: bool = False) -> sqlite3.Connection:
+    return sqlite3.connect(
+        where, timeout=WAIT_S, isolation_level=None, check_same_thread=False, uri=uri
+    )
+
+
+@contextmanager
+def _closed_on_error(db: sqlite3.Connection) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        db.close()
+        raise
+
+
+def _refused(text: str) -> bool:
+    """Whether SQLite's message says that the operating system did not let it write."""
+    return "unable to open" in text or "readonly" in text
+
+
+def _unwritable(path: Path) -> str:
+    return f"{path} cannot be opened for writing; check its permissions and its directory's"

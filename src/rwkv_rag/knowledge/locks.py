@@ -39,8 +39,8 @@ class FileLock:
             return self._take(timeout_s)
         except OSError as error:
             raise InputError(
-                f"{self.path} cannot be opened for writing ({error.strerror}); check its"
-                " permissions, or choose another data directory with --home"
+                f"{self.path} cannot be opened for writing; check its permissions or choose another"
+                f" data directory with --home ({error.strerror})"
             ) from error
 
     def _take(self, timeout_s: float) -> bool:

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-from rwkv_rag.errors import CorruptData
+from rwkv_rag.errors import CorruptData, InputError
 
 APPLICATION_ID = 0x52574B56  # "RWKV", so that a foreign SQLite file is recognised
 
@@ -98,6 +98,17 @@ def migrate(db: sqlite3.Connection, path: Path) -> None:
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
+
+
+def require_current(db: sqlite3.Connection, path: Path) -> None:
+    """Raises InputError for a schema that has to be brought up to date, which needs writing."""
+    version = _version(db)
+    _refuse_foreign(db, path, version)
+    if version < len(MIGRATIONS):
+        raise InputError(
+            f"{path} was written by an older version of rwkv-rag and cannot be opened for writing;"
+            " make it writable once, so that it can be brought up to date"
+        )
 
 
 def _refuse_foreign(db: sqlite3.Connection, path: Path, version: int) -> None:

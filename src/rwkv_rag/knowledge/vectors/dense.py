@@ -90,8 +90,8 @@ class DenseIndex:
             store = self._open()
             if store is None:
                 return [
-                    "the vector index is not ours to open (another process holds it, or it may only be"
-                    " read); it was not checked"
+                    "the vector index was not checked: another process holds it, or it may only be"
+                    " read"
                 ]
             name = collection_name(base)
             held = store.ids(name) if store.count(name) else set()
