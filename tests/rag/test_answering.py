@@ -9,8 +9,9 @@ import pytest
 from rwkv_rag.errors import InputError
 from rwkv_rag.rag.answering import CANNOT_WRITE, REFUSAL, Answerer, Answering, Mode
 from rwkv_rag.rag.citations import Given
+from rwkv_rag.rag.strategies import UNPROVEN
 from rwkv_rag.testing import CopyGenerator, OverlapReader, ScriptedGenerator
-from rwkv_rag.types import Answer, Chunk, Delta, Hit, SourceSpan
+from rwkv_rag.types import Answer, Chunk, Delta, Hit, Language, SourceSpan
 
 TEXT = "The lighthouse was built in 1875. It is 31.5 metres tall."
 HIT = Hit(Chunk("c", "island.txt", 0, 10, 10 + len(TEXT), TEXT), 1.0, 0.9)
@@ -60,6 +61,32 @@ def test_free_mode_writes_where_the_model_can() -> None:
     answer = finished(Answerer(Answering(writes=True), generator=generator), "free")
     assert answer.text == "It rises to 31.5 metres [1]." and answer.note == ""
     assert [citation.quote for citation in answer.citations] == ["It is 31.5 metres tall."]
+
+
+@pytest.mark.parametrize(
+    ("question", "written", "language"),
+    [
+        (QUESTION, "I do not know [1].", "en"),
+        (QUESTION, "It is very tall.", "en"),
+        ("灯塔有多高？", "灯塔很高。", "zh"),
+    ],
+)
+def test_a_free_answer_that_nothing_backs_says_so(
+    question: str, written: str, language: Language
+) -> None:
+    answerer = Answerer(Answering(writes=True), generator=ScriptedGenerator(written))
+    *_, answer = answerer.answer(question, [HIT], record=Given([HIT]), mode="free")
+    assert isinstance(answer, Answer) and not answer.refused and answer.citations == ()
+    assert answer.note == UNPROVEN[language]
+
+
+def test_a_free_answer_whose_evidence_does_not_hold_says_so() -> None:
+    moved = Given([replace(HIT, chunk=replace(HIT.chunk, start=0))])
+    generator = ScriptedGenerator("It rises to 31.5 metres [1].")
+    answerer = Answerer(Answering(writes=True), generator=generator)
+    *_, answer = answerer.answer(QUESTION, [HIT], record=moved, mode="free")
+    assert isinstance(answer, Answer) and answer.citations == ()
+    assert answer.note == UNPROVEN["en"]
 
 
 def test_free_mode_falls_back_to_quoting_and_says_so() -> None:

@@ -138,7 +138,8 @@ def _checked(draft: Draft, task: Task, record: Record) -> Answer:
     unproven = draft.quoted and len(citations) == 0
     if draft.refused or unproven or not draft.text:
         return Answer(task.refusal, refused=True)
-    return Answer(draft.text, refused=False, citations=citations, note=draft.note)
+    note = draft.note if citations else draft.unproven
+    return Answer(draft.text, refused=False, citations=citations, note=note)
 
 
 def _strict(settings: Answering, reader: Reader | None, generator: Generator | None) -> Strategy:

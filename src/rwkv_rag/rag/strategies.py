@@ -25,6 +25,10 @@ QUOTED: Mapping[Language, str] = {
     "zh": "答案是原文摘录，没有经过模型改写。",
     "en": "Quoted word for word from the documents; no model has rephrased it.",
 }
+UNPROVEN: Mapping[Language, str] = {
+    "zh": "这个回答由模型撰写，没有原文可以佐证，请自行核对。",
+    "en": "Written by the model and not backed by any quotation; check it yourself.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class Draft:
     """An answer before its evidence is checked.
 
     `quoted` answers stand or fall with their evidence; `streamed` ones have been shown already.
+    `unproven` takes the place of `note` where none of the evidence holds.
     """
 
     text: str
@@ -60,6 +65,7 @@ class Draft:
     quoted: bool = True
     streamed: bool = False
     note: str = ""
+    unproven: str = ""
 
 
 class Strategy(Protocol):
@@ -185,7 +191,13 @@ class Free:
             shown = marks.feed(delta.text) + (marks.finish() if delta.finish else "")
             if shown or delta.finish:
                 yield Delta(shown, finish=delta.finish)
-        yield Draft(marks.text.strip(), tuple(evidence.found), quoted=False, streamed=True)
+        yield Draft(
+            marks.text.strip(),
+            tuple(evidence.found),
+            quoted=False,
+            streamed=True,
+            unproven=UNPROVEN[task.language],
+        )
 
 
 @dataclass(slots=True)

@@ -59,7 +59,7 @@ def _turns() -> list[tuple[str, Answer]]:
 
 
 def _title() -> None:
-    claim = text("Every answer quotes its source. Nothing leaves this machine.")
+    claim = text("“Quotes only” answers are word for word. Nothing leaves this machine.")
     st.html(sources.title_html(text("Ask your documents"), claim))
 
 

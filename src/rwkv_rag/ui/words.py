@@ -13,8 +13,8 @@ CHINESE = {
     "Chat": "问答",
     "Knowledge": "知识库",
     "Ask your documents": "向你的文档提问",
-    "Every answer quotes its source. Nothing leaves this machine.": (
-        "每个回答都引用出处，数据不离开本机。"
+    "“Quotes only” answers are word for word. Nothing leaves this machine.": (
+        "“只引原文”的回答都逐字出自你的文档，数据不离开本机。"
     ),
     "Knowledge base": "知识库",
     "Answers": "回答方式",
