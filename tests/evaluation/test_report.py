@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from rwkv_rag.errors import InputError
 from rwkv_rag.evaluation.dataset import Row
-from rwkv_rag.evaluation.report import Progress, evaluate
+from rwkv_rag.evaluation.report import EvaluationMode, Progress, evaluate
 from rwkv_rag.interfaces import Knowledge
 from rwkv_rag.rag.answering import Answerer, Answering
 from rwkv_rag.testing import MemoryKnowledge, OverlapReader
+from rwkv_rag.types import Answer, Hit
 
 ROWS = [
     Row(
@@ -70,6 +72,42 @@ def test_gold_mode_reports_answers_and_refusals_and_searches_nothing() -> None:
     expected = 2 * shared / (said + asked)
     assert report["answers"]["en"]["f1"] == pytest.approx(expected, abs=1e-4)
     assert report["baseline"]["zh"] == {"f1": 1.0}
+
+
+class Misquoting(Answerer):
+    """Cites what does not stand where it says, after its own check."""
+
+    def __init__(self, *wrong: str) -> None:
+        super().__init__(Answering(strategy="read"), reader=OverlapReader(0.2))
+        self._wrong = wrong
+
+    def answer(self, question: str, hits: Sequence[Hit], **options: Any) -> Iterator[Any]:
+        for event in super().answer(question, hits, **options):
+            if isinstance(event, Answer) and question in self._wrong:
+                moved = [replace(each, start=each.start + 1) for each in event.citations]
+                event = replace(event, citations=tuple(moved))
+            yield event
+
+
+class Tampering(Misquoting):
+    """Changes the passages it was given, and cites what they say now."""
+
+    def answer(self, question: str, hits: Sequence[Hit], **options: Any) -> Iterator[Any]:
+        for hit in hits:
+            object.__setattr__(hit.chunk, "text", hit.chunk.text.replace("31 metres", "99 metres"))
+        yield from super().answer(question, hits, **options)
+
+
+@pytest.mark.parametrize(
+    ("answerer", "mode"),
+    [(Misquoting("How tall?"), "gold"), (Misquoting("How tall?"), "rag"), (Tampering(), "gold")],
+)
+def test_a_citation_of_a_wrong_span_lowers_the_share(
+    answerer: Answerer, mode: EvaluationMode
+) -> None:
+    report = evaluate(ROWS, mode=mode, answerer=answerer, open_knowledge=Opened())
+    assert report["answers"]["en"]["citations_valid"] == 0.0
+    assert report["answers"]["zh"]["citations_valid"] == 1.0
 
 
 def test_rag_mode_reports_every_stage_and_counts_answerable_questions_only() -> None:
