@@ -107,6 +107,12 @@ CHINESE: tuple[tuple[str, str], ...] = (
         r"(.+) cannot be used as the data directory \((?P<why>.+)\); .+",
         "{0} 不能用作数据目录（{1}），请用 --home 另选",
     ),
+    (
+        r"(.+) was written by an older version of rwkv-rag and cannot .+",
+        "{0} 由旧版本的 rwkv-rag 写成，升级需要写入，请先让它可写一次",
+    ),
+    (r"(.+) is a directory, not a database; .+", "{0} 是目录，不是数据库；请移走或另选 --home"),
+    (r"(.+) is no path \(.+\); check --home", "{0} 不是可用的路径，请检查 --home"),
     (r"(.+) belongs to another program; .+", "{0} 属于别的程序，请另选数据目录或将它移走"),
     (
         r"(.+) was written by a newer version of rwkv-rag .+",
