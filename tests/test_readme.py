@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -35,18 +36,45 @@ def session(text: str) -> list[list[str]]:
 
 @pytest.mark.parametrize("text", [README, CHINESE], ids=["en", "zh"])
 def test_the_session_in_the_readme_runs(text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = session(text)
-    assert [line[0] for line in lines] == ["index", "ask"]
-    for line in lines:
-        assert run(line) == 0, capsys.readouterr().err
+    index, ask = session(text)
+    assert (index[0], ask[0]) == ("index", "ask")
+    assert run(index) == 0, capsys.readouterr().err
+    assert "4 indexed" in capsys.readouterr().out
+    assert run([*ask, "--json"]) == 0, capsys.readouterr().err
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["citations"] and not answer["refused"]
+    for citation in answer["citations"]:
+        assert (
+            stored(citation["document"])[citation["start"] : citation["end"]] == (citation["quote"])
+        )
 
 
-def test_the_citation_in_the_readme_holds() -> None:
+def stored(name: str) -> str:
+    """A document of the demonstration as the program reads it."""
+    from rwkv_rag.knowledge.load import load
+
+    return load(DOCUMENTS / name, name=name).text
+
+
+def test_the_quote_shown_in_the_readme_is_its_place_in_the_file() -> None:
     [(quote, name, start, end)] = re.findall(
         r"--kb demo\n(.+)\n  \[1\] (\S+?):(\d+)-(\d+)\n", README
     )
-    text = (DOCUMENTS / name).read_text(encoding="utf-8")
-    assert quote in text[int(start) : int(end)]
+    assert stored(name)[int(start) : int(end)] == quote
+    assert f"`{name}:{start}-{end}`" in README
+    assert f"characters {start} to {end} of that\nfile" in README
+
+
+@pytest.mark.parametrize("text", [README, CHINESE], ids=["en", "zh"])
+def test_the_place_with_a_page_in_the_readme_is_a_sentence_on_that_page(text: str) -> None:
+    from rwkv_rag.knowledge.load import load
+
+    [(name, page, start, end)] = set(re.findall(r"`(\S+?\.pdf):(\d+):(\d+)-(\d+)`", text))
+    document = load(DOCUMENTS / name, name=name)
+    quote = document.text[int(start) : int(end)]
+    assert quote.endswith("。") and document.text[: int(start)].rstrip()[-1] in "。：；\n"
+    [number] = [each.number for each in document.pages if each.start <= int(start) < each.end]
+    assert number == int(page)
 
 
 @pytest.mark.parametrize("text", [README, CHINESE], ids=["en", "zh"])
