@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from rwkv_rag.errors import RagError
+
 from .conftest import Cli, english_left
 
 
@@ -139,3 +141,30 @@ def test_reasons_reach_a_chinese_reader_in_chinese(cli: Cli, tmp_path: Path) -> 
         said = ran.err.removeprefix("错误").removeprefix("跳过")
         assert ran.code == 2 and any("\u4e00" <= char <= "\u9fff" for char in said), ran.err
         assert english_left(said) == [], ran.err
+
+
+@pytest.mark.parametrize("fault", [KeyboardInterrupt(), RagError("no power")])
+@pytest.mark.parametrize("place", ["embed", "show"])
+def test_a_first_indexing_that_breaks_off_leaves_no_empty_base(
+    cli: Cli,
+    documents: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+    fault: BaseException,
+) -> None:
+    def broken(*_: object) -> None:
+        raise fault
+
+    target = {
+        "embed": "rwkv_rag.testing.HashEmbedder.embed_documents",
+        "show": "rwkv_rag.cli.screen.ProgressLine.show",
+    }[place]
+    with monkeypatch.context() as patched:
+        patched.setattr(target, broken)
+        assert cli("index", documents, "--kb", "docs").code != 0
+    assert cli("kb", "list", "--json").json == []
+    assert cli("index", documents, "--kb", "docs").code == 0
+    with monkeypatch.context() as patched:
+        patched.setattr("rwkv_rag.cli.screen.ProgressLine.show", broken)
+        cli("index", documents, "--kb", "docs")
+    assert len(cli("kb", "show", "docs", "--json").json["documents"]) == 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +12,7 @@ import typer
 
 from rwkv_rag.cli.options import DEFAULT_KB, Home, Kb, session
 from rwkv_rag.cli.screen import Screen
-from rwkv_rag.errors import InputError, NotFound
+from rwkv_rag.errors import InputError, NotFound, RagError
 from rwkv_rag.interfaces import Knowledge
 from rwkv_rag.messages import explain_reason
 from rwkv_rag.types import IndexEvent, KnowledgeBase
@@ -42,11 +42,14 @@ def index(
 
     with closing(app.open_library(here.settings)) as library:
         created = _ensure_base(library, kb, chunk_size, chunk_overlap)
-        outcome = follow(here.screen, library.index(kb, paths))
-        if sum(outcome.values()) - outcome["skipped"]:
-            return _summary(here.screen, library.base(kb), outcome)
-        if created and not library.base(kb).documents:
-            library.delete(kb)  # nobody asked for it by itself, and there is nothing to put into it
+        try:
+            with closing(library.index(kb, paths)) as events:
+                outcome = follow(here.screen, events)
+            if sum(outcome.values()) - outcome["skipped"]:
+                return _summary(here.screen, library.base(kb), outcome)
+        finally:
+            if created:
+                _drop_if_empty(library, kb)
     if not outcome:
         raise InputError("found nothing to index; readable are .txt, .md and .pdf files")
     raise typer.Exit(2)
@@ -100,6 +103,13 @@ def _ensure_base(
             f"{base.chunk_overlap}; leave these options out or use another base"
         )
     return False
+
+
+def _drop_if_empty(library: Knowledge, name: str) -> None:
+    """Nobody asked for the base by itself; what went wrong before is what the user is told."""
+    with suppress(RagError):
+        if not library.base(name).documents:
+            library.delete(name)
 
 
 def _remark(screen: Screen, event: IndexEvent) -> None:

@@ -7,7 +7,7 @@ Two processes on one directory: any number may search at any time; one at a time
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar, cast
@@ -108,7 +108,7 @@ class Library:
 
     def index(
         self, name: str, paths: Sequence[Path], *, cancelled: Callable[[], bool] = _never
-    ) -> Iterator[IndexEvent]:
+    ) -> Generator[IndexEvent, None, None]:
         """Read files and directories into the base, lazily, one document a transaction.
 
         Raises NotFound and ModelMismatch at once, and Busy when the first event is asked for. An
@@ -181,7 +181,7 @@ class Library:
 
     def _indexing(
         self, name: str, events: Callable[[], Iterator[IndexEvent]]
-    ) -> Iterator[IndexEvent]:
+    ) -> Generator[IndexEvent, None, None]:
         with self._changing(f"indexing into {name}"):
             yield from events()
             self._dense.refresh(self._base(name))
