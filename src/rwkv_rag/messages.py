@@ -238,6 +238,19 @@ CHINESE: tuple[tuple[str, str], ...] = (
     (r"Operation not permitted", "操作不被允许"),
     # a file's name and what is wrong with it; last, since it fits so much
     (r"([^:]+): (?P<why>.+)", "{0}：{1}"),
+    # what checking a base finds
+    (r"(\d+) chunks differ from their document", "{0} 个段落与文档不符"),
+    (r"(\d+) chunks differ from their embedded text", "{0} 个段落与其向量对应的文本不符"),
+    (r"(\d+) chunks are missing from the lexical index", "全文索引缺少 {0} 个段落"),
+    (r"(\d+) lexical entries have no chunk", "全文索引中有 {0} 项没有对应的段落"),
+    (r"(\d+) chunks have no usable embedding", "{0} 个段落没有可用的向量"),
+    (r"the vector index lacks vectors of (\d+) chunks", "向量索引缺少 {0} 个段落"),
+    (r"the vector index has vectors of (\d+) chunks", "向量索引多出 {0} 个段落"),
+    (r"the vector index was not checked: .+", "向量索引没有检查：另一个进程正在使用，或只能读取"),
+    (
+        r"the stored documents of (.+) are damaged; .+",
+        "{0} 中存储的文档已损坏，请删除它并重新索引文档",
+    ),
 )
 _PATTERNS = tuple((re.compile(pattern, re.DOTALL), chinese) for pattern, chinese in CHINESE)
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -75,3 +78,29 @@ def test_errors_about_bases_reach_a_chinese_reader_in_chinese(indexed: Cli) -> N
         said = ran.err.removeprefix("错误")
         assert ran.code == 2 and any("\u4e00" <= char <= "\u9fff" for char in said), ran.err
         assert english_left(said) == [], ran.err
+
+
+def damage(home: Path, statement: str) -> None:
+    with closing(sqlite3.connect(home / "catalog.sqlite3")) as db, db:
+        db.execute(statement)
+
+
+def test_show_tells_of_damage_and_rebuild_mends_it(indexed: Cli, tmp_path: Path) -> None:
+    assert indexed("kb", "show", "docs", "--json").json["problems"] == []
+    damage(tmp_path / "home", "DELETE FROM embeddings")
+    damage(tmp_path / "home", "DELETE FROM lexical_1")
+    shown = indexed("kb", "show", "docs")
+    assert shown.code == 0 and "no usable embedding" in shown.err
+    assert "missing from the lexical index" in shown.err
+    assert "rwkv-rag kb rebuild docs" in shown.err
+    chinese = indexed("kb", "show", "docs", "--lang", "zh").err
+    assert "没有可用的向量" in chinese and "全文索引缺少" in chinese
+    assert len(indexed("kb", "show", "docs", "--json").json["problems"]) == 2
+    assert "rebuilt docs" in indexed("kb", "rebuild", "docs").out
+    assert indexed("kb", "show", "docs").err == ""
+
+
+def test_damage_to_the_truth_itself_is_not_called_mended(indexed: Cli, tmp_path: Path) -> None:
+    damage(tmp_path / "home", "UPDATE chunks SET text = text || 'x'")
+    ran = indexed("kb", "rebuild", "docs")
+    assert ran.code == 2 and ran.out == "" and "index your documents again" in ran.err

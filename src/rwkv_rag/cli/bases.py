@@ -1,4 +1,4 @@
-"""`rwkv-rag kb`: list, show, create and delete knowledge bases."""
+"""`rwkv-rag kb`: list, show, create, rebuild and delete knowledge bases."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from rich.table import Table
 from rwkv_rag.cli import records
 from rwkv_rag.cli.options import Home, Json, session
 from rwkv_rag.cli.screen import Screen, printable
+from rwkv_rag.errors import CorruptData
+from rwkv_rag.messages import explain_reason
 from rwkv_rag.types import DocumentInfo, KnowledgeBase
 
 Name = Annotated[str, typer.Argument(help="Name of the knowledge base.")]
@@ -43,11 +45,33 @@ def show(ctx: typer.Context, name: Name, json: Json = False, home: Home = None) 
 
     with closing(root.open_library(here.settings)) as library:
         base, documents = library.base(name), library.documents(name)
+        problems = library.verify(name)
     if json:
         rows = [records.document_record(info) for info in documents]
-        return here.screen.json({**records.base_record(base), "documents": rows})
+        record = {**records.base_record(base), "documents": rows, "problems": problems}
+        return here.screen.json(record)
     here.screen.out.print(_bases_table(here.screen, [base]))
     here.screen.out.print(_documents_table(here.screen, documents))
+    if problems:
+        _report(here.screen, problems)
+        here.screen.note("mend it with `rwkv-rag kb rebuild {name}`", style="yellow", name=name)
+
+
+@app.command("rebuild")
+def rebuild(ctx: typer.Context, name: Name, home: Home = None) -> None:
+    """Make the indexes of a knowledge base anew from its stored documents."""
+    here = session(ctx, home)
+    from rwkv_rag import app as root
+
+    with closing(root.open_library(here.settings)) as library:
+        library.rebuild(name)
+        problems = library.verify(name)
+    if problems:
+        _report(here.screen, problems)
+        raise CorruptData(
+            f"the stored documents of {name} are damaged; delete it and index your documents again"
+        )
+    here.screen.say("rebuilt {name}", name=name)
 
 
 @app.command("create")
@@ -98,6 +122,12 @@ def delete(
 def _confirmed(screen: Screen, name: str, documents: int) -> bool:
     question = "delete {name} with its {documents} documents?"
     return typer.confirm(screen.text(question, name=name, documents=documents), err=True)
+
+
+def _report(screen: Screen, problems: list[str]) -> None:
+    for problem in problems:
+        reason = explain_reason(problem, screen.language)
+        screen.note("problem: {reason}", style="yellow", reason=reason)
 
 
 def _bases_table(screen: Screen, bases: list[KnowledgeBase]) -> Table:

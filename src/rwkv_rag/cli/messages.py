@@ -112,6 +112,13 @@ CHINESE = {
     'next: rwkv-rag index YOUR-FILES, then rwkv-rag ask "…" or rwkv-rag ui': (
         '接下来：rwkv-rag index 你的文件，然后 rwkv-rag ask "……" 或 rwkv-rag ui'
     ),
+    # checking and rebuilding
+    "Make the indexes of a knowledge base anew from its stored documents.": (
+        "用已存的文档重建知识库的索引。"
+    ),
+    "problem: {reason}": "问题：{reason}",
+    "mend it with `rwkv-rag kb rebuild {name}`": "请用 `rwkv-rag kb rebuild {name}` 修复",
+    "rebuilt {name}": "已重建 {name}",
 }
 
 
