@@ -1,9 +1,8 @@
 """Which vector index serves which base, and keeping it equal to the catalog. Knows no text.
 
-Measured on 2 cores, 384 dimensions: exact search loads 20,000 vectors from SQLite in 0.3 s and
-100,000 in 2 s, and then answers in 7 and 31 ms; Chroma takes 1.3 to 2 s to import and open, and
-answers in 2 to 7 ms but not exactly. So bases below `EXACT_BELOW` chunks are searched exactly and
-Chroma is not even imported; larger ones go through Chroma.
+Exact search reads a base's vectors from SQLite once and then compares with all of them; Chroma
+takes longer to import and open, answers large bases faster, and not exactly. So bases below
+`EXACT_BELOW` chunks are searched exactly and Chroma is not even imported; larger ones use it.
 
 One process at a time holds the Chroma directory (a lock file). Another process that wants to search
 meanwhile searches exactly, which is slower and just as right; what it writes, the holder picks up

@@ -11,7 +11,7 @@ from rwkv_rag.knowledge.vectors import Scored
 
 
 class ExactStore:
-    """Brute force over a matrix a collection; 3 ms for 38,000 vectors of 384 numbers."""
+    """Brute force over a matrix a collection."""
 
     def __init__(self) -> None:
         self._ids: dict[str, NDArray[np.int64]] = {}
