@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from rwkv_rag.knowledge.library import Library
     from rwkv_rag.rag.answering import Answerer
     from rwkv_rag.rag.pipeline import Pipeline
-    from rwkv_rag.types import Language
 
 PACKAGE = Path(__file__).parent
 BUILTIN_MODEL = PACKAGE / "builtin"
@@ -72,21 +71,14 @@ def _builtin_answerer() -> Answerer:
     known = _manifest()
     how = Answering(strategy="read", threshold=known.relevance, writes=known.writes)
     generator = _builtin_generator() if known.writes else None
-    return Answerer(how, reader=_readers(known), generator=generator)
+    return Answerer(how, reader=_reader(known), generator=generator)
 
 
-def _readers(known: Manifest) -> Reader:
-    """For each language the reader that was measured best."""
-    from rwkv_rag.rag.by_language import ByLanguage
-    from rwkv_rag.rag.spans import SpanReader
+def _reader(known: Manifest) -> Reader:
+    from rwkv_rag.encoders.reader import RwkvReader
+    from rwkv_rag.encoders.weighed import WeighedReader
 
-    readers: dict[Language, Reader] = {"zh": SpanReader(), "en": SpanReader()}
-    if "read" in known.readers.values():
-        from rwkv_rag.encoders.reader import RwkvReader
-
-        head = RwkvReader(_builtin())
-        readers |= {language: head for language, name in known.readers.items() if name == "read"}
-    return ByLanguage(readers)
+    return WeighedReader(lambda: RwkvReader(_builtin()), known.head_weight)
 
 
 def _builtin_generator() -> Generator:

@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, modules: tuple[Network, Hea
     save_checkpoint(folder / MODEL, tensors, metadata)
     tokens = [b"", *(bytes([b]) for b in range(256)), *(w.encode() for w in WORDS)]
     write_vocabulary(folder / VOCABULARY, tokens)
-    Manifest("tiny", similarity_floor=0.4, readers={"zh": "read"}, read_margin=1.5).write(folder)
+    Manifest("tiny", similarity_floor=0.4, head_weight={"zh": 0.3}, read_margin=1.5).write(folder)
     return folder
 
 

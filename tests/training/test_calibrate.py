@@ -32,5 +32,5 @@ def test_a_model_that_learned_nothing_is_not_trusted(
     call(calibrate, data, untrained)
     manifest = Manifest.read(untrained)
     assert manifest.name == "untrained"
-    assert set(manifest.readers) == {"zh", "en"} and not manifest.writes
+    assert set(manifest.head_weight) == {"zh", "en"} and not manifest.writes
     assert -1 <= manifest.similarity_floor <= 1 and 0 <= manifest.relevance <= 1

@@ -6,13 +6,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from rwkv_rag.errors import CorruptData, NotFound
 from rwkv_rag.types import Language
 
 MANIFEST = "manifest.json"
-ReaderName = Literal["spans", "read"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +22,9 @@ class Manifest:
     rerank_weight       of the reranker's score beside the fused one; 0: reranking does not help
     similarity_floor    cosine that unrelated texts seldom exceed
     relevance           a best hit less relevant than this is no hit
-    readers             for a question's language, what finds answers best: the linear scorer of
-                        spans ("spans") or the reading head ("read")
-    read_margin         a reading of the head with a margin below this is a refusal
+    head_weight         by language: what the reading head counts beside the linear score of spans;
+                        0: it is not asked
+    read_margin         a reading of the head alone with a margin below this is a refusal
     writes              whether the base writes sentences worth reading
     """
 
@@ -34,7 +33,7 @@ class Manifest:
     rerank_weight: float = 0.0
     similarity_floor: float = 1.0
     relevance: float = 0.0
-    readers: Mapping[Language, ReaderName] = field(default_factory=dict)
+    head_weight: Mapping[Language, float] = field(default_factory=dict)
     read_margin: float = 0.0
     writes: bool = False
 

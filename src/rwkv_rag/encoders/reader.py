@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn.functional import gelu, linear
 
 from rwkv_rag.encoders.base import Base
@@ -22,6 +24,7 @@ from rwkv_rag.types import Reading, SourceSpan
 WINDOW_TOKENS = 128  # question and window together, as in training
 BATCH_TOKENS = 4096
 ANSWER_TOKENS = 32
+LEAST = -8.0  # a log-probability below this says no more than that it is small
 _EDGES = " \t\n\r　，。、；：！？,.;:!?"
 _PAIRS = {"《": "》", "（": "）", "(": ")", "“": "”", "「": "」", '"': '"'}
 
@@ -31,6 +34,21 @@ class _Window:
     passage: int
     first: int  # number of its first token in the passage
     ids: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Log-probabilities (T, 2) that the answer starts or ends with a token, at least LEAST, and
+    where the tokens end (T,), in bytes of the passage's UTF-8."""
+
+    chances: NDArray[np.float32]
+    ends: NDArray[np.int64]
+
+    def score(self, start: int, end: int) -> float:
+        """Of the bytes `start:end` (not empty): start's and end's log-probability together."""
+        first = int(np.searchsorted(self.ends, start, side="right"))
+        last = int(np.searchsorted(self.ends, end, side="left"))
+        return float(self.chances[first, 0] + self.chances[last, 1])
 
 
 class RwkvReader:
@@ -53,7 +71,8 @@ class RwkvReader:
         prefix = read_ids(self._base.tokenizer.encode(question), self._base.newline, []).ids
         windows = [w for n, ids in enumerate(tokens) for w in _windows(n, ids, len(prefix))]
         best: list[tuple[float, int, int] | None] = [None] * len(passages)
-        for window, (margin, start, end) in zip(windows, self._spans(prefix, windows), strict=True):
+        for window, scores in zip(windows, self._window_scores(prefix, windows), strict=True):
+            margin, start, end = best_span(scores, len(prefix))
             found = (margin, window.first + start, window.first + end)
             best[window.passage] = max(best[window.passage] or found, found)
         return [
@@ -61,16 +80,33 @@ class RwkvReader:
             for number, span in enumerate(best)
         ]
 
-    def _spans(
+    def judge(self, question: str, passages: Sequence[str]) -> list[Judgement]:
+        """What the head thinks of every token of each passage as start or end of the answer."""
+        tokens = [self._base.tokenizer.encode(passage) for passage in passages]
+        prefix = read_ids(self._base.tokenizer.encode(question), self._base.newline, []).ids
+        windows = [w for n, ids in enumerate(tokens) for w in _windows(n, ids, len(prefix))]
+        judged = [self._unjudged(ids) for ids in tokens]
+        for window, scores in zip(windows, self._window_scores(prefix, windows), strict=True):
+            # Index 0, "not here", is a choice too; the question's tokens are none.
+            choices = torch.cat([scores[:1], scores[len(prefix) :]]).log_softmax(0)[1:]
+            seen = judged[window.passage].chances[window.first : window.first + len(window.ids)]
+            np.maximum(seen, choices.numpy(), out=seen)
+        return judged
+
+    def _unjudged(self, tokens: Sequence[int]) -> Judgement:
+        sizes = [len(self._base.tokenizer.token_bytes(token)) for token in tokens]
+        return Judgement(np.full((len(tokens), 2), LEAST, np.float32), np.cumsum(sizes))
+
+    def _window_scores(
         self, prefix: Sequence[int], windows: Sequence[_Window]
-    ) -> list[tuple[float, int, int]]:
-        """Of each window: margin over "not here", first and last token of its best span."""
+    ) -> list[torch.Tensor]:
+        """Start and end scores (prefix and window, 2) of each window."""
         if not windows:
             return []
         asked = self._base.model.forward(
             [prefix], self._base.state("read"), hidden=True, logits=False
         )
-        spans = []
+        scores = []
         for rows in batches([len(w.ids) + len(prefix) for w in windows], BATCH_TOKENS):
             output = self._base.model.forward(
                 [windows[i].ids for i in rows],
@@ -82,8 +118,8 @@ class RwkvReader:
                 torch.cat([asked.hidden[0], h]) + self._meets(prefix, windows[i])
                 for i, h in zip(rows, output.hidden, strict=True)
             ]
-            spans += [best_span(s, len(prefix)) for s in self._scores(hidden)]
-        return spans
+            scores += self._scores(hidden)
+        return scores
 
     def _meets(self, prefix: Sequence[int], window: _Window) -> torch.Tensor:
         """What is added to hidden states (T, C) where the passage meets the question."""

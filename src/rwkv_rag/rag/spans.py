@@ -24,6 +24,7 @@ from rwkv_rag.types import Language, Reading, SourceSpan
 
 Signs = Mapping[str, float]
 
+SENTENCES = 3  # of a passage, the likeliest, in which spans are looked for
 _MAX_LENGTH = {"zh": 60, "en": 120}  # characters of a candidate that is not made of whole clauses
 _NEAR = {"zh": 10, "en": 40}
 _PUNCTUATION = "，。！？；：、,.;:!?—… \n\t"
@@ -66,25 +67,38 @@ class SpanReader:
     question lies above `ENOUGH`.
     """
 
-    def __init__(self, sentences: int = 3) -> None:
+    def __init__(self, sentences: int = SENTENCES) -> None:
         self._sentences = sentences
 
     def read(self, question: str, passages: Sequence[str]) -> list[Reading | None]:
         return [self._read(question, n, passage) for n, passage in enumerate(passages)]
 
     def _read(self, question: str, number: int, passage: str) -> Reading | None:
-        prepared, likely = prepare(question, passage, self._sentences)
-        weights = WEIGHTS[prepared.language]
-        scored = (
-            (sum(weights.get(sign, 0.0) * value for sign, value in signs.items()), span)
-            for sentence in likely
-            for span, signs in prepared.signs(passage, sentence)
-        )
-        best = max(scored, default=None)
-        if best is None:
+        proposed = proposals(question, passage, self._sentences)
+        if not proposed.spans:
             return None
-        margin = likely[0].coverage - ENOUGH[prepared.language]
-        return Reading(SourceSpan(number, *best[1]), margin)
+        _, span = max(proposed.spans)
+        return Reading(SourceSpan(number, *span), proposed.margin)
+
+
+class Proposals(NamedTuple):
+    """Spans of one passage with their scores; `margin` > 0 says that the answer may be there."""
+
+    spans: list[tuple[float, Span]]
+    margin: float
+
+
+def proposals(question: str, passage: str, sentences: int = SENTENCES) -> Proposals:
+    """All candidates of the likeliest `sentences` sentences, scored."""
+    prepared, likely = prepare(question, passage, sentences)
+    weights = WEIGHTS[prepared.language]
+    spans = [
+        (sum(weights.get(sign, 0.0) * value for sign, value in signs.items()), span)
+        for sentence in likely
+        for span, signs in prepared.signs(passage, sentence)
+    ]
+    margin = likely[0].coverage - ENOUGH[prepared.language] if likely else 0.0
+    return Proposals(spans, margin)
 
 
 def prepare(question: str, passage: str, limit: int) -> tuple[Question, list[Sentence]]:
