@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from rwkv_rag.encoders.base import Base
-from rwkv_rag.encoders.reader import LEAST, RwkvReader
+from rwkv_rag.encoders.reader import LEAST, Judgement, RwkvReader
 from rwkv_rag.encoders.weighed import WeighedReader
 from rwkv_rag.rag.spans import SpanReader, proposals
 
@@ -65,3 +67,18 @@ def test_long_and_odd_passages_are_read(base: Base) -> None:
     readings = reader.read(QUESTION, passages)
     for reading, passage in zip(readings, passages, strict=True):
         assert reading is None or 0 <= reading.span.start < reading.span.end <= len(passage)
+
+
+def test_head_reads_only_the_likeliest_passage(base: Base) -> None:
+    head = RwkvReader(base)
+    asked: list[str] = []
+
+    class Listening:
+        def judge(self, question: str, passages: Sequence[str]) -> list[Judgement]:
+            asked.extend(passages)
+            return head.judge(question, passages)
+
+    passages = ["没有关系的一句话。", PASSAGE, "另一句话。"]
+    readings = WeighedReader(Listening, {"zh": 0.3}).read(QUESTION, passages)
+    assert asked == [PASSAGE]
+    assert max(filter(None, readings), key=lambda each: each.margin).span.source == 1

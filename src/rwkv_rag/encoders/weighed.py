@@ -37,17 +37,19 @@ class WeighedReader:
         return self._load()
 
     def read(self, question: str, passages: Sequence[str]) -> list[Reading | None]:
+        """The best span of each passage.
+
+        The head reads only the passage likeliest to answer: the margin, by which readings are
+        compared, does not depend on it.
+        """
         weight = self._weights.get(detect(question), 0.0)
         proposed = [proposals(question, passage) for passage in passages]
-        if weight == 0:
-            return [_best(number, each) for number, each in enumerate(proposed)]
-        judged = self._head.judge(question, passages)
-        return [
-            _best(number, _weighed(each, judgement, passage, weight))
-            for number, (each, judgement, passage) in enumerate(
-                zip(proposed, judged, passages, strict=True)
-            )
-        ]
+        number = max(range(len(passages)), key=lambda n: proposed[n].margin, default=0)
+        if weight and proposed and proposed[number].spans:
+            passage = passages[number]
+            (judgement,) = self._head.judge(question, [passage])
+            proposed[number] = _weighed(proposed[number], judgement, passage, weight)
+        return [_best(n, each) for n, each in enumerate(proposed)]
 
 
 def _weighed(proposed: Proposals, judgement: Judgement, passage: str, weight: float) -> Proposals:
