@@ -1,0 +1,115 @@
+"""The model in the package: whole, small, and good enough for what the program says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from rwkv_rag import app
+from rwkv_rag.config import Settings
+from rwkv_rag.encoders.base import MODEL, Base
+from rwkv_rag.encoders.embedder import RwkvEmbedder
+from rwkv_rag.encoders.manifest import Manifest
+from rwkv_rag.encoders.reader import RwkvReader
+from rwkv_rag.encoders.reranker import RwkvReranker
+from rwkv_rag.knowledge.library import Library
+from rwkv_rag.types import Answer
+
+DOCUMENTS = app.PACKAGE / "demo" / "documents"
+
+
+@pytest.fixture(scope="module")
+def base() -> Base:
+    return Base(app.BUILTIN_MODEL)
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
+    home = tmp_path_factory.mktemp("home")
+    with closing(app.open_library(Settings(home=home))) as library:
+        library.create("demo")
+        assert [e.stage for e in library.index("demo", [DOCUMENTS])].count("indexed") == 4
+        yield library
+
+
+def ask(library: Library, question: str) -> Answer:
+    *_, answer = app.open_pipeline(Settings(home=Path()), library).answer(question, kb="demo")
+    assert isinstance(answer, Answer)
+    return answer
+
+
+def test_it_fits_into_sixty_mebibytes() -> None:
+    assert sum(file.stat().st_size for file in app.BUILTIN_MODEL.iterdir()) < 60 * 2**20
+
+
+def test_every_role_runs_on_it(base: Base) -> None:
+    texts = ["北京是中国的首都。", "The gates close at nine."]
+    vectors = RwkvEmbedder(base).embed_documents(texts)
+    assert vectors.shape == (2, RwkvEmbedder(base).model.dimension)
+    assert all(0 <= score <= 1 for score in RwkvReranker(base).rerank("中国的首都？", texts))
+    assert all(RwkvReader(base).read("中国的首都是哪里？", texts))
+
+
+def test_vectors_tell_a_question_what_it_is_about(base: Base) -> None:
+    """Chance would put the right one of eight first once in eight times."""
+    known = [
+        ("保修期有多长？", "本产品的保修期为两年，自购买之日起计算。"),
+        ("谁可以申请年假？", "工作满一年的职工可以申请带薪年假。"),
+        ("图书馆几点开门？", "图书馆每天上午八点开门，晚上十点关门。"),
+        ("这道菜要放多少盐？", "把鸡蛋打散，加一小勺盐，下锅翻炒。"),
+        ("How do I install Python?", "Download Python and run the installer to install it."),
+        ("What is the population of Chad?", "Chad - People. Population: 19,093,595"),
+        ("Who wrote the treaty?", "The treaty was written by the two foreign ministers."),
+        ("How are files deleted?", "Use the rm command to delete files from a directory."),
+    ]
+    embedder = RwkvEmbedder(base)
+    questions = embedder.embed_queries([question for question, _ in known])
+    passages = embedder.embed_documents([passage for _, passage in known])
+    right = (questions @ passages.T).argmax(axis=1) == range(len(known))
+    assert right.sum() >= 4
+
+
+@pytest.mark.parametrize(
+    ("question", "document", "part"),
+    [
+        ("When do the gates close from April to September?", "harbour", "at nine in the evening"),
+        ("处理不满十四周岁未成年人的个人信息，应当取得谁的同意？", "个人信息", "其他监护人"),
+        ("云雀L3的滤芯使用寿命是多久？", "云雀", "12 个月"),
+    ],
+)
+def test_it_quotes_the_right_place(
+    library: Library, question: str, document: str, part: str
+) -> None:
+    answer = ask(library, question)
+    assert not answer.refused
+    (citation, *_) = answer.citations
+    assert document in citation.document
+    assert part in citation.quote
+    whole = library.document("demo", citation.document).text
+    assert whole[citation.start : citation.end] == citation.quote
+
+
+def test_it_refuses_what_no_document_answers(library: Library) -> None:
+    answer = ask(library, "谁获得了 2022 年足球世界杯冠军？")
+    assert answer.refused and not answer.citations
+
+
+def test_damaged_weights_are_an_error_of_ours(tmp_path: Path) -> None:
+    from rwkv_rag.errors import UnsupportedModel
+
+    for file in app.BUILTIN_MODEL.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    whole = (tmp_path / MODEL).read_bytes()
+    (tmp_path / MODEL).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UnsupportedModel):
+        Base(tmp_path)
+
+
+def test_the_manifest_is_filled_in() -> None:
+    """Export leaves it cautious; calibrate.py measures."""
+    manifest = Manifest.read(app.BUILTIN_MODEL)
+    assert set(manifest.head_weight) == {"zh", "en"}
+    assert 0 < manifest.relevance < 1
