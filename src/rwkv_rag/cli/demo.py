@@ -29,7 +29,7 @@ QUESTIONS = (
     "它可以水洗吗？",
     "处理不满十四周岁未成年人的个人信息，应当取得谁的同意？",
     "王冕替谁家放牛？",
-    "How many plots does the Harbour Street garden have?",
+    "What is the annual fee for a plot?",
     "When do the gates close from April to September?",
     "谁获得了 2022 年足球世界杯冠军？",
 )

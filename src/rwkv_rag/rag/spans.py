@@ -41,6 +41,10 @@ _SMALL = {
     ),
 }
 _NUMBER = re.compile(r"\d[\d,.]*(?:[年月日%％]|[十百千万萬亿億]+)*")
+_MEASURE = re.compile(
+    r" ?(?:[个個]?(?:小时|小時|星期|月)|[个個](?![小星月])|(?:平方|立方)?(?:公里|[千厘毫]?米)|"
+    r"分(?:贝|貝|钟|鐘)|[千公]?[克斤]|[美欧歐日]?元|[天人岁歲次秒吨噸度])"
+)
 _UNIT = re.compile(r"[ -][A-Za-z]+")
 _WORDS = re.compile(r"[A-Za-z]+|\d+(?:[.,]\d+)*")
 
@@ -145,12 +149,13 @@ def _cut_points(text: str, span: Span, language: Language) -> tuple[dict[int, st
 
 
 def _ends_of_number(text: str, end: int, language: Language) -> Iterator[int]:
-    """Behind the number, and behind the measure word that may follow it."""
+    """Behind the number, and behind the measure word that may follow it, never inside one."""
     yield end
     if language == "zh":
-        yield from (end + 1, end + 2)
-    elif unit := _UNIT.match(text, end):
-        yield unit.end()
+        unit = _MEASURE.match(text, end)
+        yield from (unit.end(),) if unit else (end + 1, end + 2)
+    elif (word := _UNIT.match(text, end)) and not _SMALL["en"].fullmatch(word[0][1:]):
+        yield word.end()
 
 
 class Question:
