@@ -122,7 +122,7 @@ def take_picture(picture: Path, home: Path, model: str) -> None:
         page.set_viewport_size({"width": 1280, "height": 1160})
         make_base(page, "handbooks", sorted(DOCUMENTS.iterdir()))
         page.get_by_role("link", name="Chat").click()
-        ask(page, "When do the gates close from April to September?", 1)
+        ask(page, "What is the annual fee for a plot?", 1)
         page.locator("summary").first.click()  # fold the first source away
         ask(page, "处理不满十四周岁未成年人的个人信息，应当取得谁的同意？", 2)
         page.wait_for_timeout(2000)

@@ -8,7 +8,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rwkv_rag.types import Chunk, Citation, Hit
+from rwkv_rag.types import Answer, Chunk, Citation, Hit
 from rwkv_rag.ui import sources
 
 TAG = re.compile(r"<[^>]*>")
@@ -32,7 +32,9 @@ def test_the_mark_holds_exactly_the_quote(text: str, data: st.DataObject, base: 
 def test_only_our_own_tags_come_through(text: str) -> None:
     made = "".join(
         (
-            sources.answer_html(text, refused=True),
+            sources.text_html(text),
+            sources.answer_html(Answer(text, refused=True)),
+            sources.answer_html(Answer(text, False, (Citation("d", None, 0, 9, f"x{text}y"),))),
             sources.hit_html(hit(text)),
             sources.place_html(text, text, 0, 1, text),
             sources.note_html(text),
@@ -54,3 +56,11 @@ def test_labels_are_not_markdown(text: str) -> None:
     plain = sources.plain(text)
     assert "\n" not in plain
     assert not re.search(r"(?<!\\)(?:\\\\)*[\[\]()*_`:<>!#&$|~{}]", plain)
+
+
+def test_an_answer_stands_bold_in_its_sentence() -> None:
+    cited = (Citation("d", None, 0, 22, "The fee is <48 pounds>."),)
+    made = sources.answer_html(Answer("<48 pounds>", False, cited))
+    assert "The fee is <b>&lt;48 pounds&gt;</b>." in made
+    assert "<b>" not in sources.answer_html(Answer("The fee is <48 pounds>.", False, cited))
+    assert "elsewhere" in sources.answer_html(Answer("elsewhere", False, cited))

@@ -42,7 +42,7 @@ def page() -> None:
     for question, answer in _turns():
         _show_question(question)
         with st.chat_message("assistant", avatar=BOOK):
-            st.html(sources.answer_html(answer.text, refused=answer.refused))
+            st.html(sources.answer_html(answer))
             _show_proof(question, answer)
     if asked := st.chat_input(text("Your question"), max_chars=4000):
         question = str(asked)
@@ -82,7 +82,7 @@ def _options(bases: list[str], top_k: int) -> Options:
 
 def _show_question(question: str) -> None:
     with st.chat_message("user", avatar=PERSON):
-        st.html(sources.answer_html(question))
+        st.html(sources.text_html(question))
 
 
 def _stream(shared: engine.Engine, options: Options, question: str) -> Answer:
@@ -96,10 +96,10 @@ def _stream(shared: engine.Engine, options: Options, question: str) -> Answer:
         ):
             if isinstance(event, Delta):
                 shown += event.text
-                place.html(sources.answer_html(shown))
+                place.html(sources.text_html(shown))
             else:
                 answer = event
-    place.html(sources.answer_html(answer.text, refused=answer.refused))
+    place.html(sources.answer_html(answer))
     return answer
 
 

@@ -34,10 +34,24 @@ STYLE = """
 """
 
 
-def answer_html(text: str, *, refused: bool = False) -> str:
-    """The answer as plain text in a box."""
-    kind = "rag-answer rag-refused" if refused else "rag-answer"
-    return f'<div class="{kind}">{html.escape(text)}</div>'
+def text_html(text: str) -> str:
+    """A question, or what has come of an answer so far."""
+    return f'<div class="rag-answer">{html.escape(text)}</div>'
+
+
+def answer_html(answer: Answer) -> str:
+    """The answer as plain text in a box; a part of a quoted sentence stands bold inside it."""
+    kind = "rag-answer rag-refused" if answer.refused else "rag-answer"
+    return f'<div class="{kind}">{_in_sentence(answer)}</div>'
+
+
+def _in_sentence(answer: Answer) -> str:
+    quote = answer.citations[0].quote if len(answer.citations) == 1 else ""
+    if not answer.text or answer.text not in quote:
+        return html.escape(answer.text)
+    before, text, after = quote.partition(answer.text)
+    around = html.escape(before.lstrip()), html.escape(text), html.escape(after.rstrip())
+    return f"{around[0]}<b>{around[1]}</b>{around[2]}" if any((before, after)) else around[1]
 
 
 def passage_html(citation: Citation, hit: Hit | None) -> str:
