@@ -76,6 +76,7 @@ def test_vectors_tell_a_question_what_it_is_about(base: Base) -> None:
     ("question", "document", "part"),
     [
         ("When do the gates close from April to September?", "harbour", "at nine in the evening"),
+        ("What is the annual fee for a plot?", "harbour", "The annual fee is 48 pounds"),
         ("处理不满十四周岁未成年人的个人信息，应当取得谁的同意？", "个人信息", "其他监护人"),
         ("云雀L3的滤芯使用寿命是多久？", "云雀", "12 个月"),
     ],

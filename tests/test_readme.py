@@ -57,10 +57,11 @@ def stored(name: str) -> str:
 
 
 def test_the_quote_shown_in_the_readme_is_its_place_in_the_file() -> None:
-    [(quote, name, start, end)] = re.findall(
-        r"--kb demo\n(.+)\n  \[1\] (\S+?):(\d+)-(\d+)\n", README
+    [(answer, name, start, end, quote)] = re.findall(
+        r"--kb demo\n(.+)\n  \[1\] (\S+?):(\d+)-(\d+)\n      … (.+)\n", README
     )
     assert stored(name)[int(start) : int(end)] == quote
+    assert answer in quote
     assert f"`{name}:{start}-{end}`" in README
     assert f"characters {start} to {end} of that\nfile" in README
 
