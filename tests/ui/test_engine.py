@@ -60,5 +60,5 @@ def test_questions_are_answered_while_another_thread_indexes(
         with shared.turn():
             answers += bool(shared.library.search(base, "annual fee"))
     thread.join()
-    assert failures == [] and answers > 1
+    assert failures == [] and answers >= 10  # of about 40 steps, taken in turns
     assert len(shared.library.documents(base)) == 21

@@ -23,6 +23,29 @@ T = TypeVar("T")
 _configured: list[config.Settings] = []
 
 
+class FairLock:
+    """A lock that serves its waiters in the order they came.
+
+    `threading.Lock` does not: a thread that lets go and asks again at once, as indexing does between
+    its steps, gets it again, and a chat would wait until the last step.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._tickets = self._served = 0
+
+    def __enter__(self) -> None:
+        with self._changed:
+            mine = self._tickets
+            self._tickets += 1
+            self._changed.wait_for(lambda: self._served == mine)
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._served += 1
+            self._changed.notify_all()
+
+
 @dataclass(frozen=True)
 class Engine:
     """What the pages work with."""
@@ -30,7 +53,7 @@ class Engine:
     settings: config.Settings
     library: Knowledge
     pipeline: Pipeline
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    lock: FairLock = field(default_factory=FairLock)
 
     @contextmanager
     def turn(self) -> Iterator[None]:
