@@ -26,8 +26,8 @@ _configured: list[config.Settings] = []
 class FairLock:
     """A lock that serves its waiters in the order they came.
 
-    `threading.Lock` does not: a thread that lets go and asks again at once, as indexing does between
-    its steps, gets it again, and a chat would wait until the last step.
+    `threading.Lock` does not: a thread that lets go and asks again at once, as indexing does
+    between its steps, gets it again, and a chat would wait until the last step.
     """
 
     def __init__(self) -> None:
