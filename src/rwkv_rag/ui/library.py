@@ -147,7 +147,7 @@ def _documents(shared: engine.Engine, base: KnowledgeBase) -> None:
             text("document"): info.name,
             text("kind"): info.media_type,
             text("characters"): info.characters,
-            text("pages"): info.pages or None,
+            text("pages"): str(info.pages or "–"),
             text("passages"): info.chunks,
         }
         for info in documents
