@@ -165,8 +165,7 @@ def _windows(passage: int, ids: list[int], used: int) -> list[_Window]:
 
 
 def best_span(scores: torch.Tensor, first: int) -> tuple[float, int, int]:
-    """The best start and end at or after token `first`, counted from it, and the margin over token
-    0.
+    """The best start and end from token `first` on, counted from it, and the margin over token 0.
 
     `scores` is (T, 2); a span has at most ANSWER_TOKENS tokens.
     """

@@ -53,8 +53,7 @@ def figures(graded: Sequence[Graded], *, refusals: bool) -> dict[str, float | in
     """The figures of one language. EM and F1 count answerable questions, a refusal as 0.
 
     `refusals` False leaves both refusal figures None: a question without an answer in its own
-    passage
-    may have one elsewhere in the pool. `citations_valid` is None where nothing was cited.
+    passage may have one elsewhere in the pool. `citations_valid` is None where nothing was cited.
     """
     answerable = [each for each in graded if each.row.answerable]
     others = [each for each in graded if not each.row.answerable]

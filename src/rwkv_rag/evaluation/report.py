@@ -55,8 +55,7 @@ def evaluate(
 
     Mode "rag" searches a temporary base of all distinct passages (or one base for each source) and
     answers the answerable questions from it; "gold" hands each question its own passage, answers
-    all
-    questions and counts refusals. `limit` takes the first rows only, and a smaller pool with them.
+    all questions and counts refusals. `limit` takes the first rows only, and so a smaller pool.
     """
     rows = rows[:limit]
     if not rows:
