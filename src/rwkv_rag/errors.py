@@ -9,6 +9,7 @@
     ├── ModelMismatch         a knowledge base, state or adapter belongs to another model
     ├── CorruptData           stored data is damaged
     ├── MissingExtra          an optional part is not installed
+    ├── TuningFailed          training cannot go on; what was learned so far is kept
     └── Busy                  another process holds what is needed
 
 `code` is stable: it crosses process borders and names the class on the other side. The message is
@@ -72,6 +73,12 @@ class MissingExtra(RagError):
     """An optional part is not installed; the message holds the command that installs it."""
 
     code = "missing_extra"
+
+
+class TuningFailed(RagError):
+    """Training cannot go on (NaN, no memory, a full disk); the last good checkpoint is kept."""
+
+    code = "tuning_failed"
 
 
 class Busy(RagError):

@@ -6,7 +6,7 @@ blocking and safe to call from one thread at a time; iterators are lazy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -21,6 +21,9 @@ from rwkv_rag.types import (
     KnowledgeBase,
     Reading,
     Sampling,
+    TuneEstimate,
+    TuneJob,
+    TuneSettings,
 )
 
 if TYPE_CHECKING:
@@ -124,3 +127,31 @@ class Knowledge(Protocol):
 
     def chunk(self, name: str, chunk_id: str) -> Chunk:
         """A stored chunk. Raises NotFound."""
+
+
+class Tuner(Protocol):
+    """Fine-tuning jobs; each runs in a process of its own and outlives its caller."""
+
+    def estimate(self, settings: TuneSettings) -> TuneEstimate:
+        """What `settings` would need on this machine. Raises InputError for what cannot be run."""
+
+    def start(self, settings: TuneSettings) -> TuneJob:
+        """Check everything, then begin. Raises InputError where data, base or memory do not fit."""
+
+    def jobs(self) -> list[TuneJob]:
+        """All jobs, the newest first."""
+
+    def job(self, id: str) -> TuneJob:
+        """One job. Raises NotFound."""
+
+    def stop(self, id: str) -> None:
+        """Ask a job to write a checkpoint and end."""
+
+    def resume(self, id: str) -> TuneJob:
+        """Go on from the last checkpoint of a job that does not run. Raises InputError."""
+
+    def metrics(self, id: str) -> list[Mapping[str, float]]:
+        """Step, loss, lr, tokens_per_s of every step so far."""
+
+    def logs(self, id: str) -> str:
+        """What the job's process wrote."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 Language = Literal["zh", "en"]
@@ -194,3 +195,98 @@ class Answer:
     timings: Mapping[str, float] = field(default_factory=dict)
     query: str = ""
     note: str = ""
+
+
+TuneMethod = Literal["full", "lora", "pissa", "miss", "state"]
+JobStatus = Literal["waiting", "running", "stopped", "interrupted", "failed", "done"]
+
+
+@dataclass(frozen=True, slots=True)
+class TuneSettings:
+    """One fine-tuning as the user asks for it; what is None follows the method or the machine.
+
+    name            what the result is called on the shelf
+    base            "builtin" or the path of a checkpoint
+    data            training rows: .jsonl, or the .bin of a binidx pair
+    scored          what the loss counts: the answers, or every token
+    steps           optimiser steps; `epochs` (> 0) takes their place: whole passes over the rows
+    batch           rows a step and device; `accumulate` as many forward passes make one step
+    context         tokens of a row that are read; longer rows are cut into pieces
+    chunk           > 0: infinite context: rows are read in segments of so many tokens, with the
+                    state carried over and the gradient cut between them
+    lr, lr_final    first and last learning rate
+    parts           which parts adapters reach: "att", "ffn", "low_rank"
+    held_out        share of the rows that is never trained on but measured
+    """
+
+    name: str
+    data: Path
+    method: TuneMethod = "state"
+    base: str = "builtin"
+    scored: Literal["answers", "all"] = "answers"
+    skip_bad: bool = False
+    steps: int = 200
+    epochs: float = 0.0
+    batch: int = 4
+    accumulate: int = 1
+    context: int = 512
+    chunk: int = 0
+    lr: float | None = None
+    lr_final: float | None = None
+    schedule: Literal["cosine", "wsd"] = "cosine"
+    warmup: int = 10
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    rank: int = 16
+    alpha: float | None = None
+    parts: tuple[str, ...] = ("att", "ffn")
+    held_out: float = 0.1
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    quantization: Literal["none", "int8", "nf4"] = "none"
+    checkpointing: bool = False
+    device: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+    strategy: str = "auto"
+    seed: int = 0
+    save_every_s: float = 60.0
+    wandb: Literal["off", "offline", "online"] = "off"
+    wandb_project: str = "rwkv-rag"
+
+
+@dataclass(frozen=True, slots=True)
+class TuneJob:
+    """A fine-tuning and how far it is. `loss` is the last step's, `reason` why it failed.
+
+    `memory_bytes` is the most the process held so far; `eta_s` the time still to go.
+    """
+
+    id: str
+    settings: TuneSettings
+    status: JobStatus
+    created: str
+    step: int = 0
+    steps: int = 0
+    loss: float | None = None
+    tokens_per_s: float = 0.0
+    eta_s: float | None = None
+    lr: float = 0.0
+    memory_bytes: int = 0
+    reason: str = ""
+    before: float | None = None
+    after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TuneEstimate:
+    """What a fine-tuning is expected to need. `cheaper` names settings that would fit, if any."""
+
+    memory_bytes: int
+    available_bytes: int
+    trainable: int
+    seconds: float | None = None
+    cheaper: tuple[str, ...] = ()
+
+    @property
+    def fits(self) -> bool:
+        return self.memory_bytes <= self.available_bytes

@@ -1,0 +1,120 @@
+"""Tuned things on the shelf: what a folder with a tuned state, adapter or model says of itself.
+
+A folder under `HOME/tuned` holds `manifest.json` and one tensor file. Knows no tensors: listing the
+shelf is quick, and the base that a thing belongs to is named by the hash of its file.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from rwkv_rag.errors import CorruptData, InputError, ModelMismatch, NotFound
+
+Kind = Literal["state", "adapter", "model"]
+MANIFEST = "manifest.json"
+FILES: dict[Kind, str] = {
+    "state": "state.safetensors",
+    "adapter": "adapter.safetensors",
+    "model": "model.safetensors",
+}
+_NAME = re.compile(r"[\w][\w.\-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """What is known of a tuned state, adapter or model.
+
+    base            sha256 of the base's file, in hex; a state or adapter fits no other
+    method          how it was made: full, lora, pissa, miss, state, or "import"
+    parts           what of the network was trained
+    data            sha256 of the training rows, in hex, empty if not known
+    loss            of the last steps; `before` and `after`: on rows held back; nats per token
+    """
+
+    name: str
+    kind: Kind
+    base: str
+    base_name: str
+    method: str
+    rank: int = 0
+    alpha: float = 0.0
+    parts: tuple[str, ...] = ()
+    data: str = ""
+    steps: int = 0
+    tokens: int = 0
+    loss: float | None = None
+    before: float | None = None
+    after: float | None = None
+    created: str = ""
+
+    def write(self, folder: Path) -> None:
+        """Write the manifest; the tensor file beside it is the caller's."""
+        text = json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        (folder / MANIFEST).write_text(text, encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> Tuned:
+        """Read a folder of the shelf. NotFound, or CorruptData where it is damaged."""
+        path = folder / MANIFEST
+        try:
+            values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            tuned = cls(**{**values, "parts": tuple(values.get("parts", ()))})
+            FILES[tuned.kind]
+        except (FileNotFoundError, NotADirectoryError):
+            raise NotFound(f"there is nothing tuned at {folder}") from None
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise CorruptData(
+                f"{path} is damaged ({error}); tune or import it again under another name"
+            ) from error
+        return tuned
+
+    def check_base(self, sha256: str) -> None:
+        """Raise ModelMismatch unless this belongs to the base with that hash."""
+        if self.kind != "model" and self.base != sha256:
+            raise ModelMismatch(
+                f"{self.name!r} was tuned on {self.base_name} ({self.base[:12]}), not on the model "
+                f"in use ({sha256[:12]}); choose that model or tune it again on this one"
+            )
+
+
+class Shelf:
+    """All tuned things under one home directory."""
+
+    def __init__(self, home: Path) -> None:
+        self.folder = home / "tuned"
+
+    def all(self) -> list[Tuned]:
+        """Everything that can be read, by name; damaged folders are left out."""
+        found = []
+        for folder in sorted(self.folder.iterdir()) if self.folder.is_dir() else ():
+            try:
+                found.append(Tuned.read(folder))
+            except (NotFound, CorruptData):
+                continue
+        return found
+
+    def find(self, name: str) -> Tuned:
+        """One thing by name. NotFound with the names that exist."""
+        try:
+            return Tuned.read(self.path(name))
+        except NotFound:
+            names = ", ".join(tuned.name for tuned in self.all())
+            there = f"there are: {names}" if names else "nothing has been tuned yet"
+            raise NotFound(f"there is no tuned state or adapter {name!r}; {there}") from None
+
+    def path(self, name: str) -> Path:
+        """The folder of `name`. InputError for what is no name."""
+        if not _NAME.fullmatch(name):
+            raise InputError(
+                f"{name!r} is no name for a tuned model; use 1 to 64 letters, digits and - _ ., "
+                "beginning with a letter or digit"
+            )
+        return self.folder / name
+
+    def tensors(self, name: str) -> Path:
+        """The tensor file of `name`."""
+        return self.path(name) / FILES[self.find(name).kind]
