@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rwkv_rag.tuning.network import HEAD_SIZE, Block, Network, NetworkShape, inside
+from rwkv_rag.tuning.network import HEAD_SIZE, Block, Memory, Network, NetworkShape, inside
 
 
 class Heads(nn.Module):
@@ -65,9 +65,8 @@ class ReadHead(nn.Module):
         hidden = hidden + self.match(match)
         order = reversal(lengths, ids.shape[1])  # its own inverse
         flip = order[..., None].expand(-1, -1, hidden.shape[-1])
-        start = hidden.new_zeros(
-            (len(ids), self.back.att.heads, HEAD_SIZE, HEAD_SIZE), dtype=torch.float32
-        )
+        size = (len(ids), self.back.att.heads, HEAD_SIZE, HEAD_SIZE)
+        start = Memory.fresh(hidden.new_zeros(size, dtype=torch.float32))
         ahead, _, _ = self.ahead(hidden, None, start)
         back, _, _ = self.back(hidden.gather(1, flip), None, start)
         both = torch.cat([ahead, back.gather(1, flip)], -1)
@@ -107,7 +106,7 @@ class RerankHead(nn.Module):
         x = self.emb.weight.expand(len(ids), 1, -1)
         v_first: Tensor | None = None
         for block, layer in zip(self.blocks, self.layers, strict=True):
-            x, v_first, _ = block(x, v_first, states[layer])
+            x, v_first, _ = block(x, v_first, Memory.fresh(states[layer]))
         logits: Tensor = self.fc2(torch.tanh(self.fc1(self.ln_out(x[:, 0])))).float()
         return logits[:, 0]
 

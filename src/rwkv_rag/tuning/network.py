@@ -2,18 +2,25 @@
 layout.
 
 Equal to `rwkv.reference` up to rounding (tested). Batches are right-padded rectangles: padding
-comes after the text, so it cannot reach it. Knows no data, losses or optimisers.
+comes after the text, so it cannot reach it. The stream between blocks is fp32 whatever type the
+matrices have. Knows no data, losses or optimisers.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint as recomputed
 
+from rwkv_rag.rwkv.checkpoint import Checkpoint
+from rwkv_rag.rwkv.layout import Shape
+from rwkv_rag.rwkv.state import State
 from rwkv_rag.tuning.wkv import wkv7
 
 HEAD_SIZE = 64
@@ -33,18 +40,47 @@ class NetworkShape:
     rank_a: int = 64
     rank_v: int = 32
     rank_g: int = 128
+    ffn: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.ffn:
+            object.__setattr__(self, "ffn", 4 * self.width)
+
+    @classmethod
+    def of(cls, shape: Shape) -> NetworkShape:
+        """The sizes of a checkpoint."""
+        ranks = (shape.rank_w, shape.rank_a, shape.rank_v, shape.rank_g)
+        return cls(shape.layers, shape.width, shape.vocab, *ranks, ffn=shape.ffn)
 
     @property
     def heads(self) -> int:
         return self.width // HEAD_SIZE
 
 
+class Memory(NamedTuple):
+    """What one layer carries from segment to segment: as `State`, of one layer."""
+
+    wkv: Tensor  # (B, H, N, N), fp32
+    att_shift: Tensor  # (B, C)
+    ffn_shift: Tensor  # (B, C)
+
+    @classmethod
+    def fresh(cls, wkv: Tensor) -> Memory:
+        """That of rows which have read nothing and start from `wkv`."""
+        zeros = wkv.new_zeros(wkv.shape[0], wkv.shape[1] * wkv.shape[2])
+        return cls(wkv, zeros, zeros)
+
+
 class TimeMix(nn.Module):
     """The attention-like half of a block. Parameter names and shapes are the official ones."""
+
+    time_state: nn.Parameter | None
 
     def __init__(self, shape: NetworkShape, layer: int) -> None:
         super().__init__()
         width, self.heads = shape.width, shape.heads
+        self.matrices = torch.float32
+        self.register_parameter("time_state", None)
         depth = layer / max(1, shape.layers - 1)  # 0 at the bottom, 1 at the top
         falling = 1 - layer / shape.layers
         channel = torch.arange(width) / width
@@ -90,17 +126,18 @@ class TimeMix(nn.Module):
         """
         batch, length, width = h.shape
         d = previous - h
-        r = self.receptance(h + d * self.x_r)
-        w = self.w0 + torch.tanh((h + d * self.x_w) @ self.w1) @ self.w2
-        k = self.key(h + d * self.x_k)
+        r = self.receptance(self._in(h + d * self.x_r))
+        w = self.w0 + _product(torch.tanh(_product(h + d * self.x_w, self.w1)), self.w2)
+        k = self.key(self._in(h + d * self.x_k))
         x_v = h + d * self.x_v
-        v = self.value(x_v)
+        v = self.value(self._in(x_v))
         if v_first is None:
             v_first = v
         else:
-            v = v + (v_first - v) * torch.sigmoid(self.v0 + x_v @ self.v1 @ self.v2)
-        a = torch.sigmoid(self.a0 + (h + d * self.x_a) @ self.a1 @ self.a2)
-        g = torch.sigmoid((h + d * self.x_g) @ self.g1) @ self.g2
+            mix = self.v0 + _product(_product(x_v, self.v1), self.v2)
+            v = v + (v_first - v) * torch.sigmoid(mix)
+        a = torch.sigmoid(self.a0 + _product(_product(h + d * self.x_a, self.a1), self.a2))
+        g = _product(torch.sigmoid(_product(h + d * self.x_g, self.g1)), self.g2)
 
         heads = (batch, length, self.heads, HEAD_SIZE)
         kk = F.normalize((k * self.k_k).view(heads).float(), dim=-1, eps=1e-12)
@@ -113,7 +150,12 @@ class TimeMix(nn.Module):
         y, state = wkv7(r, log_w, write, v_heads, -kk, forget, state)
         y = self.ln_x(y.reshape(-1, width)).view(batch, length, width)
         bonus = (r * k * self.r_k).sum(-1, keepdim=True) * v_heads
-        return self.output((y + bonus.view(batch, length, width)) * g), v_first, state
+        y = self._in((y + bonus.view(batch, length, width)) * g)
+        return self.output(y), v_first, state
+
+    def _in(self, x: Tensor) -> Tensor:
+        """`x` in the type of the big matrices, which may be packed or wrapped."""
+        return x.to(self.matrices)
 
 
 class ChannelMix(nn.Module):
@@ -122,13 +164,15 @@ class ChannelMix(nn.Module):
     def __init__(self, shape: NetworkShape, layer: int) -> None:
         super().__init__()
         width = shape.width
+        self.matrices = torch.float32
         falling = 1 - layer / shape.layers
         self.x_k = _row(1 - (torch.arange(width) / width) ** (falling**4))
-        self.key = _linear(width, 4 * width, 0.5 * width**-0.5)
-        self.value = _linear(4 * width, width, 0.0)
+        self.key = _linear(width, shape.ffn, 0.5 * width**-0.5)
+        self.value = _linear(shape.ffn, width, 0.0)
 
     def forward(self, h: Tensor, previous: Tensor) -> Tensor:
-        hidden: Tensor = self.value(torch.relu(self.key(h + (previous - h) * self.x_k)) ** 2)
+        k = self.key((h + (previous - h) * self.x_k).to(self.matrices))
+        hidden: Tensor = self.value(torch.relu(k) ** 2)
         return hidden
 
 
@@ -145,27 +189,35 @@ class Block(nn.Module):
         self.ffn = ChannelMix(shape, layer)
 
     def forward(
-        self, x: Tensor, v_first: Tensor | None, state: Tensor, keep: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Stream (B, T, C), layer-0 values and WKV state; token shift starts from zeros.
+        self, x: Tensor, v_first: Tensor | None, memory: Memory, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Memory]:
+        """Stream (B, T, C), layer-0 values and what the layer remembers afterwards.
 
-        Positions where `keep` (B, T, 1) is 0 leave the WKV state as it is.
+        With `lengths` (B,) the memory is that after each row's last token.
         """
         if v_first is None:
             x = self.ln0(x)
+        keep = None if lengths is None else inside(lengths, x.shape[1])
         h = self.ln1(x)
-        mixed, v_first, state = self.att(h, _shift(h), v_first, state, keep)
+        before, att_shift = _shift(h, memory.att_shift, lengths)
+        mixed, v_first, wkv = self.att(h, before, v_first, memory.wkv, keep)
         x = x + mixed
         h = self.ln2(x)
-        return x + self.ffn(h, _shift(h)), v_first, state
+        before, ffn_shift = _shift(h, memory.ffn_shift, lengths)
+        return x + self.ffn(h, before), v_first, Memory(wkv, att_shift, ffn_shift)
 
 
 class Network(nn.Module):
-    """The whole model. `tied` shares the embedding table with the output head."""
+    """The whole model. `tied` shares the embedding table with the output head.
+
+    With `checkpointing` a backward pass computes each block again instead of keeping what is
+    inside: less memory for a third more time.
+    """
 
     def __init__(self, shape: NetworkShape, *, tied: bool = False) -> None:
         super().__init__()
-        self.shape = shape
+        self.shape, self.checkpointing = shape, False
+        self._tuned: dict[str, Tensor] = {}
         self.emb = nn.Embedding(shape.vocab, shape.width)
         nn.init.normal_(self.emb.weight, std=0.02)
         self.blocks = nn.ModuleList(Block(shape, layer) for layer in range(shape.layers))
@@ -174,37 +226,120 @@ class Network(nn.Module):
         if tied:
             self.head.weight = self.emb.weight
 
+    @classmethod
+    def from_checkpoint(
+        cls, checkpoint: Checkpoint, *, matrices: torch.dtype = torch.float32
+    ) -> Network:
+        """The network of a model file, of which nothing trains yet.
+
+        Matrices are held in `matrices` and share the file's mapped memory where it has that type;
+        vectors are fp32. A head that is the embedding table in the file is so here.
+        """
+        with torch.device("meta"):
+            network = cls(NetworkShape.of(checkpoint.shape))
+        network._fill(checkpoint, matrices)
+        emb, head = (checkpoint.tensors[f"{name}.weight"] for name in ("emb", "head"))
+        if emb.data_ptr() == head.data_ptr():
+            network.head.weight = network.emb.weight
+        for block in network.layers():
+            block.att.matrices = block.ffn.matrices = matrices
+        network._tuned = {n: t for n, t in checkpoint.extras.items() if n.endswith("time_state")}
+        return network.requires_grad_(False)
+
+    def layers(self) -> list[Block]:
+        """The blocks from the bottom to the top."""
+        return cast("list[Block]", list(self.blocks))
+
+    def _fill(self, checkpoint: Checkpoint, matrices: torch.dtype) -> None:
+        tensors = {}
+        for name, wanted in self.state_dict().items():
+            vector = wanted.numel() == max(wanted.shape) or name.endswith("r_k")
+            tensor = checkpoint.tensors[name].reshape(wanted.shape)
+            tensors[name] = tensor.to(torch.float32 if vector else matrices)
+        self.load_state_dict(tensors, assign=True)
+
+    def add_time_states(self) -> list[nn.Parameter]:
+        """Add `blocks.{i}.att.time_state` (H, V, K), trainable: what every row then starts from.
+
+        They begin as those of the checkpoint, or as zeros, which change nothing.
+        """
+        added = []
+        for layer, block in enumerate(self.layers()):
+            start = self._zeros()
+            if (kept := self._tuned.get(f"blocks.{layer}.att.time_state")) is not None:
+                start.copy_(kept)
+            block.att.time_state = nn.Parameter(start)
+            added.append(block.att.time_state)
+        return added
+
     def hidden(
         self, ids: Tensor, state: Tensor | None = None, lengths: Tensor | None = None
     ) -> tuple[Tensor, list[Tensor]]:
         """Final hidden states (B, T, C) after `ln_out` and each layer's WKV state (B, H, N, N).
 
-        `state` (L, H, N, N) is an initial WKV state for every row, zeros if None. With `lengths`
-        (B,)
-        the returned states are those after each row's last token: padding behind it is not read.
+        `state` is the initial WKV state of every row (L, H, N, N) or of each (L, B, H, N, N); the
+        time states if None, zeros where there are none. With `lengths` (B,) the returned states
+        are those after each row's last token: padding behind it is not read.
         """
-        x = self.emb(ids)
-        v_first: Tensor | None = None
-        keep = None if lengths is None else inside(lengths, ids.shape[1])
-        states = []
-        for layer, block in enumerate(self.blocks):
-            start = (
-                self._start(x, len(ids))
-                if state is None
-                else state[layer].expand(len(ids), -1, -1, -1)
-            )
-            x, v_first, end = block(x, v_first, start, keep)
-            states.append(end)
-        return self.ln_out(x), states
+        hidden, memories = self._through(ids, self._start(state, len(ids)), lengths)
+        return hidden, [memory.wkv for memory in memories]
 
-    def _start(self, x: Tensor, batch: int) -> Tensor:
-        size = (batch, self.shape.heads, HEAD_SIZE, HEAD_SIZE)
-        return x.new_zeros(size, dtype=torch.float32)
+    def read(
+        self, ids: Tensor, carry: State | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """Final hidden states (B, T, C) of the next segment, and the state to carry on with.
+
+        Segment after segment equals reading all at once; gradients pass too unless the caller
+        detaches the state (`detached`). Rows that end within `lengths` keep the state of their
+        last token, those of length 0 that which they came with.
+        """
+        if carry is None:
+            start = self._start(None, len(ids))
+        else:
+            fields = (carry.wkv, carry.att_shift, carry.ffn_shift)
+            start = [Memory(*layer) for layer in zip(*fields, strict=True)]
+        hidden, memories = self._through(ids, start, lengths)
+        return hidden, State(*(torch.stack(parts) for parts in zip(*memories, strict=True)))
+
+    def _through(
+        self, ids: Tensor, start: Sequence[Memory], lengths: Tensor | None
+    ) -> tuple[Tensor, list[Memory]]:
+        x = self.emb(ids).float()
+        v_first: Tensor | None = None
+        after = []
+        for block, memory in zip(self.blocks, start, strict=True):
+            if self.checkpointing and torch.is_grad_enabled():
+                given = (block, x, v_first, memory, lengths)
+                x, v_first, memory = recomputed(*given, use_reentrant=False)
+            else:
+                x, v_first, memory = block(x, v_first, memory, lengths)
+            after.append(memory)
+        return self.ln_out(x), after
+
+    def _start(self, state: Tensor | None, batch: int) -> list[Memory]:
+        states: Sequence[Tensor | None] = (
+            [block.att.time_state for block in self.layers()] if state is None else list(state)
+        )
+        return [Memory.fresh(self._rows(wkv, batch)) for wkv in states]
+
+    def _rows(self, wkv: Tensor | None, batch: int) -> Tensor:
+        wkv = self._zeros() if wkv is None else wkv
+        return wkv if wkv.ndim == 4 else wkv.expand(batch, -1, -1, -1)
+
+    def _zeros(self) -> Tensor:
+        size = (self.shape.heads, HEAD_SIZE, HEAD_SIZE)
+        return torch.zeros(size, device=self.ln_out.weight.device)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Logits (B, T, vocab)."""
-        logits: Tensor = self.head(self.hidden(ids)[0])
+        hidden = self.hidden(ids)[0]
+        logits: Tensor = self.head(hidden.to(self.head.weight.dtype))
         return logits
+
+
+def detached(state: State) -> State:
+    """The same state without its history: where the gradient of a long text is cut."""
+    return State(state.wkv.detach(), state.att_shift.detach(), state.ffn_shift.detach())
 
 
 def inside(lengths: Tensor, total: int) -> Tensor:
@@ -213,8 +348,17 @@ def inside(lengths: Tensor, total: int) -> Tensor:
     return (position < lengths[:, None]).float()[..., None]
 
 
-def _shift(h: Tensor) -> Tensor:
-    return F.pad(h, (0, 0, 1, -1))
+def _shift(h: Tensor, last: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+    """`h` moved on by one position behind `last` (B, C), and each row's own last position."""
+    together = torch.cat([last[:, None].to(h.dtype), h], 1)
+    if lengths is None:
+        return together[:, :-1], together[:, -1]
+    place = lengths[:, None, None].expand(-1, 1, h.shape[-1])
+    return together[:, :-1], together.gather(1, place)[:, 0]
+
+
+def _product(x: Tensor, matrix: Tensor) -> Tensor:
+    return x.to(matrix.dtype) @ matrix
 
 
 def _row(values: Tensor) -> nn.Parameter:
