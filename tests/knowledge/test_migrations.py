@@ -15,6 +15,8 @@ SCHEMA = {
     "documents": "id base name sha256 media_type characters pages text source",
     "chunks": "id base document key position start stop page heading text content",
     "embeddings": "model content vector",
+    "jobs": "number id created settings status step steps loss tokens_per_s eta_s lr memory_bytes"
+    " reason before after",
 }
 
 

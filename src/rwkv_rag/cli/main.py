@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from rwkv_rag.cli import ask, bases, demo, evaluate, index, ui
+from rwkv_rag.cli import ask, bases, demo, evaluate, index, tune, ui
 from rwkv_rag.cli.messages import translate
 from rwkv_rag.cli.screen import printable
 from rwkv_rag.config import locale_language
@@ -105,6 +105,7 @@ def command(language: Language) -> Any:
     app.command("ask")(ask.ask)
     app.command("search")(ask.search)
     app.add_typer(bases.app, name="kb", help="Knowledge bases: list, show, create, delete.")
+    app.add_typer(tune.app, name="tune", help="Fine-tuning: prepare rows, start and follow jobs.")
     app.command("demo")(demo.demo)
     app.command("ui")(ui.ui)
     app.command("eval")(evaluate.evaluate)

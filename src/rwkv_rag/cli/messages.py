@@ -60,6 +60,8 @@ CHINESE = {
     ),
     "Only the first N questions.": "只用前 N 个问题。",
     "Measure the speed of a model on this machine.": "测量模型在本机上的速度。",
+    # fine-tuning
+    "Fine-tuning: prepare rows, start and follow jobs.": "微调：准备数据，启动并查看任务。",
     # running
     "error": "错误",
     "interrupted": "已中断",

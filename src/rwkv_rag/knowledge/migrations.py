@@ -75,7 +75,33 @@ def m002_sources(db: sqlite3.Connection) -> None:
     db.execute("CREATE INDEX documents_by_sha256 ON documents (base, sha256)")
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_initial, m002_sources)
+def m003_jobs(db: sqlite3.Connection) -> None:
+    """Fine-tuning jobs: what was asked for (JSON) and how far each is."""
+    db.execute(
+        """CREATE TABLE jobs (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            id TEXT NOT NULL UNIQUE,
+            created TEXT NOT NULL,
+            settings TEXT NOT NULL,
+            status TEXT NOT NULL,
+            step INTEGER NOT NULL DEFAULT 0,
+            steps INTEGER NOT NULL DEFAULT 0,
+            loss REAL,
+            tokens_per_s REAL NOT NULL DEFAULT 0,
+            eta_s REAL,
+            lr REAL NOT NULL DEFAULT 0,
+            memory_bytes INTEGER NOT NULL DEFAULT 0,
+            reason TEXT NOT NULL DEFAULT '',
+            before REAL,
+            after REAL)"""
+    )
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
+    m001_initial,
+    m002_sources,
+    m003_jobs,
+)
 
 
 def migrate(db: sqlite3.Connection, path: Path) -> None:
