@@ -101,6 +101,50 @@ CHINESE: tuple[tuple[str, str], ...] = (
         r"found nothing to index; readable are (.+) files",
         "没有可以索引的文件；支持 .txt、.md 和 .pdf",
     ),
+    # tuned states and adapters
+    (
+        r"(.+) is damaged \((.+)\); tune or import it again under another name",
+        "{0} 已损坏（{1}），请用另一个名称重新微调或导入",
+    ),
+    (r"there is nothing tuned at (.+)", "{0} 中没有微调结果"),
+    (r"there is no tuned state or adapter (.+); (?P<why>.+)", "没有微调结果 {0}；{1}"),
+    (r"there are: (.+)", "已有：{0}"),
+    (r"nothing has been tuned yet", "目前还没有微调结果"),
+    (
+        r"(.+) is no name for a tuned model; use 1 to (\d+) letters.+",
+        "{0} 不能用作微调结果的名称；请用 1 至 {1} 个字母（含汉字）、数字或 - _ .，"
+        "且以字母或数字开头",
+    ),
+    (
+        r"(.+) was tuned on (.+) \((\w*)\), not on the model in use \((\w*)\); .+",
+        "{0} 是在 {1}（{2}）上微调的，不适用于当前模型（{3}）；"
+        "请换用那个模型，或在当前模型上重新微调",
+    ),
+    (
+        r"there is something tuned called (.+) already; .+",
+        "微调结果 {0} 已经存在，请换一个名称或先删除它",
+    ),
+    (r"no such adapter file: (.+)", "没有这个适配器文件：{0}"),
+    (r"(.+) holds no adapter \((.+)\); .+", "{0} 不是适配器（{1}），请重新微调或导入"),
+    (r"(.+) holds no usable numbers in (\S+); .+", "{0} 中的 {1} 含有无效数值，请重新微调或导入"),
+    (r"(.+) holds (\S+) as (\S+), not as floats; .+", "{0} 中的 {1} 类型是 {2}，应为浮点数"),
+    (
+        r"(.+) holds (.+) of (\S+), which is no whole change of it; .+",
+        "{0} 中关于 {2} 的部分（{1}）不完整，请重新微调或导入",
+    ),
+    (
+        r"(.+) holds lora_A and lora_B of (\S+) that do not fit together; .+",
+        "{0} 中 {1} 的 lora_A 与 lora_B 不匹配，请重新微调或导入",
+    ),
+    (
+        r"the adapter changes (\S+), which the model in use does not have .+",
+        "适配器改动 {0}，当前模型没有它或不能改动它；请与微调时的模型一起使用",
+    ),
+    (
+        r"the adapter's (\S+) has shape (.+), which does not fit (\S+) of the model in use with "
+        r"(.+); .+",
+        "适配器的 {0} 形状是 {1}，与当前模型的 {2}（{3}）不符；请与微调时的模型一起使用",
+    ),
     # the data directory
     (r"the home (.+) is not a directory; .+", "{0} 不是目录，请用 --home 另选"),
     (

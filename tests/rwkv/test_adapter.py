@@ -119,7 +119,7 @@ def test_what_the_model_does_not_have_cannot_be_changed(tmp_path: Path, name: st
 @pytest.mark.parametrize(
     ("tensors", "word"),
     [
-        ({}, "nothing"),
+        ({}, "empty"),
         ({KEY: draw(512, 128)}, "no adapter"),
         ({f"{KEY}.lora_A": draw(4, 128)}, "whole"),
         ({f"{KEY}.lora_A": draw(4, 128), f"{KEY}.lora_B": draw(512, 5)}, "fit together"),

@@ -107,9 +107,7 @@ class Adapter:
     def of(cls, tensors: Mapping[str, Tensor], shape: Shape, *, source: str = "it") -> Adapter:
         """The adapter that a file with these tensors would be, checked the same way."""
         if not tensors:
-            raise CorruptData(
-                f"{source} holds no adapter (nothing at all); tune or import it again"
-            )
+            raise CorruptData(f"{source} holds no adapter (empty); tune or import it again")
         model = layout.expected(shape)
         for name, tensor in tensors.items():
             _check_sizes(source, name, tuple(tensor.shape), model)
