@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from rwkv_rag.errors import InputError, ModelMismatch, NotFound
+from rwkv_rag.rwkv import layout
+from rwkv_rag.rwkv.adapter import Adapter, LowRank, is_matrix, merged
 from rwkv_rag.rwkv.checkpoint import Checkpoint, from_tensors, save_checkpoint
 from rwkv_rag.rwkv.layout import Shape
 from rwkv_rag.rwkv.random_weights import Ranks, random_tensors
@@ -177,3 +179,63 @@ def test_loading_needs_a_file_and_a_known_dtype(tmp_path):
         X070.load(tmp_path / "m.safetensors", dtype="int3")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="threads"):
         X070.load(tmp_path / "m.safetensors", threads=0)
+
+
+def changes(shape: Shape, *, seed: int = 3, every: int = 1) -> Adapter:
+    """An adapter that changes one in `every` tensors that adapters can change, all by much."""
+    draw = torch.Generator().manual_seed(seed)
+    pairs, deltas = {}, {}
+    sizes = layout.expected(shape)
+    names = [name for name in sizes if name not in ("emb.weight", "head.weight")]
+    for name in names[seed % every :: every]:
+        if is_matrix(name):
+            out, inputs = sizes[name]
+            a = torch.randn(4, inputs, generator=draw) * inputs**-0.5
+            pairs[name] = LowRank(a, torch.randn(out, 4, generator=draw) * 0.3)
+        else:
+            deltas[name] = torch.randn(sizes[name], generator=draw) * 0.1
+    return Adapter(pairs, deltas)
+
+
+@pytest.mark.parametrize("every", [1, 5])
+def test_an_adapted_model_equals_the_merged_one(checkpoint, model, every):
+    adapter = changes(checkpoint.shape, every=every)
+    whole = X070(from_tensors(merged(checkpoint.tensors, adapter)), dtype="fp32")
+    view = model.adapted(adapter)
+    sequences = [TOKENS[:1], TOKENS[3:50], TOKENS[7:9]]
+    found, wanted = view.forward(sequences), whole.forward(sequences)
+    close(found.logits, wanted.logits, 2 * TIGHT)
+    same_state(found.state, wanted.state, 2 * TIGHT)
+    steps = [view.step([5, 6, 7], found.state), whole.step([5, 6, 7], wanted.state)]
+    close(*steps, 2 * TIGHT)
+    assert (found.logits - model.forward(sequences).logits).abs().max() > 0.05
+
+
+def test_an_adapted_bf16_model_stays_near_the_merged_one(checkpoint):
+    adapter = changes(checkpoint.shape)
+    whole = X070(from_tensors(merged(checkpoint.tensors, adapter)), dtype="fp32")
+    view = X070(checkpoint, dtype="bf16").adapted(adapter)
+    close(
+        view.forward([TOKENS], all_logits=True).logits,
+        whole.forward([TOKENS], all_logits=True).logits,
+        2 * LOOSE,
+    )
+
+
+def test_an_adapted_model_shares_its_weights_and_leaves_the_base_alone(checkpoint, model):
+    before = model.forward([TOKENS]).logits
+    view = model.adapted(changes(checkpoint.shape))
+    view.forward([TOKENS])
+    close(model.forward([TOKENS]).logits, before, 0.0)
+    assert view.weights_bytes == model.weights_bytes
+    for mine, base in zip(view._blocks, model._blocks, strict=True):
+        for adapted, stack in zip(mine.stacks, base.stacks, strict=True):
+            assert adapted.weight.data_ptr() == stack.weight.data_ptr()
+    assert view._embedding is model._embedding and view._head is model._head
+
+
+def test_two_adapters_on_one_base_do_not_mix(checkpoint, model):
+    views = [model.adapted(changes(checkpoint.shape, seed=seed)) for seed in (3, 4)]
+    first = views[0].forward([TOKENS]).logits
+    views[1].forward([TOKENS])
+    close(views[0].forward([TOKENS]).logits, first, 0.0)

@@ -1,20 +1,27 @@
 """One RWKV-7 block over packed sequences, fast: the piece that models and heads are made of.
 
 Sequences lie one after another without padding. Equal to `reference` but for rounding; knows
-neither embeddings nor the LM head.
+neither embeddings nor the LM head. An adapted block shares the weights of the one it was made from.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 
 import numpy as np
 import torch
 from torch.nn.functional import layer_norm
 
+from rwkv_rag.rwkv.adapter import Adapter
 from rwkv_rag.rwkv.kernels import wkv as loops
 from rwkv_rag.rwkv.kernels.threads import spread
-from rwkv_rag.rwkv.linear import Stack, as_array
+from rwkv_rag.rwkv.linear import Adapted, Pair, Stack, as_array
+
+_LN0 = ("ln0.weight", "ln0.bias")
+_NORMS = (("ln1.weight", "ln1.bias"), ("ln2.weight", "ln2.bias"))
+_TIME_MIXES = tuple(f"att.x_{name}" for name in "rwkvag")
+_CHANNEL_MIXES = ("ffn.x_k",)
 
 
 class Packing:
@@ -50,26 +57,70 @@ class Block:
         z = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
         self.dtype = dtype
         self.mixes_values = "att.v0" in z
-        self.ln0 = _rows(z, "ln0.weight", "ln0.bias") if "ln0.weight" in z else None
-        self._norms = [_array(z, f"{ln}.weight", f"{ln}.bias") for ln in ("ln1", "ln2")]
-        self._time_mixes = _array(z, *(f"att.x_{name}" for name in "rwkvag"))
-        self._channel_mixes = _array(z, "ffn.x_k")
-        v0 = "v0" if self.mixes_values else "a0"
-        names = ("w0", "a0", v0, "k_k", "k_a", "r_k", "ln_x.weight", "ln_x.bias")
-        vectors = _rows(z, *(f"att.{name}" for name in names))
-        self._vectors = as_array(vectors.view(len(names), -1, loops.HEAD_SIZE))  # (8, H, N)
+        self.ln0 = _rows(z, *_LN0) if _LN0[0] in z else None
+        self._norms = [_array(z, *names) for names in _NORMS]
+        self._time_mixes = _array(z, *_TIME_MIXES)
+        self._channel_mixes = _array(z, *_CHANNEL_MIXES)
+        vectors = _rows(z, *self._vector_names)
+        self._vectors = as_array(vectors.view(len(vectors), -1, loops.HEAD_SIZE))  # (8, H, N)
+        into = self._into_names
         # Inputs are numbered as the mixes are: r w k v a g.
-        ranks = "wavg" if self.mixes_values else "wag"
-        weights = [z[f"att.{name}.weight"] for name in ("receptance", "key", "value")]
-        weights += [z[f"att.{name}1"].T for name in ranks]
-        self._into = Stack(weights, [0, 2, 3, *("rwkvag".index(name) for name in ranks)], dtype)
-        self._ups = [Stack([z[f"att.{name}2"].T], [0], dtype) for name in ranks]
-        self._out = Stack([z["att.output.weight"]], [0], dtype)
-        self._key = Stack([z["ffn.key.weight"]], [0], dtype)
-        self._value = Stack([z["ffn.value.weight"]], [0], dtype)
+        sources = [0, 2, 3, *("rwkvag".index(name[-2]) for name in into[3:])]
+        self._into: Stack | Adapted = Stack([_matrix(z, n) for n in into], sources, dtype)
+        self._ups: list[Stack | Adapted] = [_stack(z, name, dtype) for name in self._up_names]
+        self._out: Stack | Adapted = _stack(z, "att.output.weight", dtype)
+        self._key: Stack | Adapted = _stack(z, "ffn.key.weight", dtype)
+        self._value: Stack | Adapted = _stack(z, "ffn.value.weight", dtype)
 
     @property
-    def stacks(self) -> list[Stack]:
+    def _vector_names(self) -> tuple[str, ...]:
+        v0 = "v0" if self.mixes_values else "a0"  # which nobody reads then
+        names = ("w0", "a0", v0, "k_k", "k_a", "r_k", "ln_x.weight", "ln_x.bias")
+        return tuple(f"att.{name}" for name in names)
+
+    @property
+    def _into_names(self) -> list[str]:
+        projections = [f"att.{name}.weight" for name in ("receptance", "key", "value")]
+        return projections + [f"att.{name}1" for name in self._ranks]
+
+    @property
+    def _up_names(self) -> list[str]:
+        return [f"att.{name}2" for name in self._ranks]
+
+    @property
+    def _ranks(self) -> str:
+        return "wavg" if self.mixes_values else "wag"
+
+    def adapted(self, adapter: Adapter, prefix: str) -> Block:
+        """This block changed by what `adapter` says of tensors whose names begin with `prefix`.
+
+        Weights are shared; the pairs, and vectors that change, are all the memory it takes.
+        """
+
+        def stacks(stack: Stack | Adapted, *names: str) -> Stack | Adapted:
+            assert isinstance(stack, Stack), "adapted already; adapt the model it was made from"
+            return stack.adapted([_pair(adapter, prefix + name) for name in names])
+
+        def rows(array: loops.Array, names: Sequence[str]) -> loops.Array:
+            return _moved(array, [adapter.deltas.get(prefix + name) for name in names])
+
+        block = copy(self)
+        block._into = stacks(self._into, *self._into_names)
+        ups = zip(self._ups, self._up_names, strict=True)
+        block._ups = [stacks(stack, name) for stack, name in ups]
+        block._out = stacks(self._out, "att.output.weight")
+        block._key = stacks(self._key, "ffn.key.weight")
+        block._value = stacks(self._value, "ffn.value.weight")
+        if self.ln0 is not None:
+            block.ln0 = torch.from_numpy(rows(self.ln0.numpy(), _LN0))
+        block._norms = [rows(*norm) for norm in zip(self._norms, _NORMS, strict=True)]
+        block._time_mixes = rows(self._time_mixes, _TIME_MIXES)
+        block._channel_mixes = rows(self._channel_mixes, _CHANNEL_MIXES)
+        block._vectors = rows(self._vectors, self._vector_names)
+        return block
+
+    @property
+    def stacks(self) -> list[Stack | Adapted]:
         """All matrices, as they lie in memory."""
         return [self._into, *self._ups, self._out, self._key, self._value]
 
@@ -164,3 +215,33 @@ def _rows(z: Mapping[str, torch.Tensor], *names: str) -> torch.Tensor:
 
 def _array(z: Mapping[str, torch.Tensor], *names: str) -> loops.Array:
     return as_array(_rows(z, *names))
+
+
+def _matrix(z: Mapping[str, torch.Tensor], name: str) -> torch.Tensor:
+    """A matrix (out, in): low-rank parts are stored the other way round."""
+    return z[name].T if _is_low_rank(name) else z[name]
+
+
+def _is_low_rank(name: str) -> bool:
+    return not name.endswith(".weight")
+
+
+def _stack(z: Mapping[str, torch.Tensor], name: str, dtype: torch.dtype) -> Stack:
+    return Stack([_matrix(z, name)], [0], dtype)
+
+
+def _pair(adapter: Adapter, name: str) -> Pair | None:
+    """What is added to a matrix (out, in), as `_matrix` gives it."""
+    found = adapter.pairs.get(name)
+    if found is None:
+        return None
+    return (found.b.T, found.a.T) if _is_low_rank(name) else (found.a, found.b)
+
+
+def _moved(rows: loops.Array, deltas: Sequence[torch.Tensor | None]) -> loops.Array:
+    """Rows with a difference added to each that has one; the same array where none has."""
+    moved = rows if all(delta is None for delta in deltas) else rows.copy()
+    for row, delta in zip(moved, deltas, strict=True):
+        if delta is not None:
+            row += delta.float().numpy().reshape(row.shape)
+    return moved

@@ -1,11 +1,12 @@
 """Matrices stacked so that one pass over memory does several products. Knows no model.
 
 A stack multiplies few vectors with a loop bound by memory, and many with torch's matrix products.
+An adapted stack adds low-rank products to those of a stack that it leaves as it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -16,6 +17,9 @@ from rwkv_rag.rwkv.kernels.threads import spread
 
 # With this many vectors or more, torch's product is faster than one dot product after another.
 MANY = 5
+
+# What is added to a matrix (out, in): a (r, in) and b (out, r), for W + b a.
+Pair = tuple[torch.Tensor, torch.Tensor]
 
 
 def as_array(tensor: torch.Tensor) -> loops.Array:
@@ -54,3 +58,36 @@ class Stack:
         spread(few * self.weight.numel())
         loops.products(self._array, flat, self._source * few, as_array(out))
         return out
+
+    def adapted(self, pairs: Sequence[Pair | None]) -> Stack | Adapted:
+        """This stack with a pair added to each matrix that has one; itself where none has."""
+        found = {number: pair for number, pair in enumerate(pairs) if pair is not None}
+        return Adapted(self, found) if found else self
+
+
+class Adapted:
+    """A stack of which some matrices are W + b a. The W are the stack's own memory."""
+
+    def __init__(self, stack: Stack, pairs: Mapping[int, Pair]) -> None:
+        """`pairs` by the number of the matrix in the stack."""
+        self._stack = stack
+        dtype = stack.weight.dtype
+        inputs = [stack.inputs[number] for number in pairs]
+        self._downs = Stack([a for a, _ in pairs.values()], inputs, dtype)
+        self._ups = [(number, b.to(dtype).T.contiguous()) for number, (_, b) in pairs.items()]
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """The matrices without what is added."""
+        return self._stack.weight
+
+    @property
+    def added_bytes(self) -> int:
+        """Memory of the pairs: all that this takes beside the stack."""
+        return self._downs.weight.nbytes + sum(up.nbytes for _, up in self._ups)
+
+    def __call__(self, x: torch.Tensor) -> list[torch.Tensor]:
+        parts = self._stack(x)
+        for (number, up), low in zip(self._ups, self._downs(x), strict=True):
+            parts[number].addmm_(low, up)
+        return parts

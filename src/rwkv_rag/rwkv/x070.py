@@ -7,6 +7,7 @@ no sampling and no roles. `reference` is the same mathematics, written to be rea
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
@@ -15,6 +16,7 @@ import torch
 from torch.nn.functional import layer_norm, linear
 
 from rwkv_rag.errors import InputError
+from rwkv_rag.rwkv.adapter import Adapter
 from rwkv_rag.rwkv.block import Block, Packing
 from rwkv_rag.rwkv.checkpoint import Checkpoint, load_checkpoint
 from rwkv_rag.rwkv.kernels.threads import exclusive, limit_threads
@@ -67,6 +69,22 @@ class X070:
     def load(cls, path: Path | str, *, dtype: Dtype = "auto", threads: int | None = None) -> X070:
         """Read a model file. NotFound or UnsupportedModel where it is none."""
         return cls(load_checkpoint(path), dtype=dtype, threads=threads)
+
+    def adapted(self, adapter: Adapter) -> X070:
+        """This model with an adapter's changes added while it runs: weights are shared.
+
+        The view takes the memory of the adapter's pairs and changed vectors, and nothing else.
+        """
+        view = copy(self)
+        view._blocks = [
+            block.adapted(adapter, f"blocks.{layer}.") for layer, block in enumerate(self._blocks)
+        ]
+        named = zip(self._ln_out, ("ln_out.weight", "ln_out.bias"), strict=True)
+        view._ln_out = [
+            vector + adapter.deltas[name] if name in adapter.deltas else vector
+            for vector, name in named
+        ]
+        return view
 
     @property
     def threads(self) -> int:
