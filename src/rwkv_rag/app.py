@@ -6,6 +6,7 @@ a path the user's own checkpoint, which replaces the model that writes and nothi
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from rwkv_rag.knowledge.library import Library
     from rwkv_rag.rag.answering import Answerer
     from rwkv_rag.rag.pipeline import Pipeline
+    from rwkv_rag.tuning.jsonl import Line
 
 PACKAGE = Path(__file__).parent
 BUILTIN_MODEL = PACKAGE / "builtin"
@@ -116,6 +118,19 @@ def measure(settings: Settings, progress: Callable[[str], None]) -> dict[str, An
 
     path = BUILTIN_MODEL / "model.safetensors" if settings.model == BUILTIN else settings.model
     return dict(measure(path, progress=progress))
+
+
+def read_rows(path: Path) -> Iterator[Line]:
+    """The rows of a .jsonl file line by line; a line that cannot be trained on says why."""
+    from rwkv_rag.tuning import jsonl, rows
+
+    for line in jsonl.read(path):
+        try:
+            if not line.problem:
+                rows.parse(line.value, budget=sys.maxsize, count=len)
+        except InputError as error:
+            line = replace(line, problem=str(error))
+        yield line
 
 
 @contextmanager
