@@ -1,0 +1,156 @@
+"""Training data: from a file of rows, or a .bin/.idx pair, to rows on the disk and to batches.
+
+`prepare` reads a .jsonl once, row by row, and leaves NAME.bin, NAME.idx and NAME.mask beside one
+another; `Rows` maps them into memory and `Batches` deals them out. Knows no model.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from rwkv_rag.errors import InputError
+from rwkv_rag.rwkv.tokenizer import Tokenizer
+from rwkv_rag.tuning import binidx, jsonl
+from rwkv_rag.tuning.batches import Batch, Batches
+from rwkv_rag.tuning.rows import Encoded, RowEncoder, Scored
+from rwkv_rag.tuning.stored import Rows, mask_path
+
+__all__ = ["Batch", "Batches", "Prepared", "Rows", "prepare"]
+
+REASONS_KEPT = 1000
+"""Bad lines that are remembered; of more there are only counts, so that memory stays bounded."""
+
+_CHECKED_AT_ONCE = 1 << 22  # tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What was made of a source. `tokens` holds the end tokens too, `scored` the loss's targets.
+
+    `prefix` is where the rows are: `Rows.open(prepared.prefix, scored=…)`. `skipped` are the first
+    bad lines, with the reason, and `bad` how many there were.
+    """
+
+    prefix: Path
+    rows: int
+    tokens: int
+    scored: int
+    longest: int
+    sha256: str
+    bad: int = 0
+    skipped: tuple[tuple[int, str], ...] = ()
+
+
+def prepare(
+    source: Path,
+    prefix: Path,
+    tokenizer: Tokenizer,
+    *,
+    scored: Scored = "answers",
+    skip_bad: bool = False,
+    progress: jsonl.Progress = jsonl.quiet,
+    vocabulary: int | None = None,
+) -> Prepared:
+    """Rows of `source` as tokens at `prefix`; a .bin (with its .idx) is only checked, and used
+    where it is. `vocabulary` is how many ids the model knows, where that is more than the tokenizer.
+
+    Memory does not grow with the file. Raises InputError for a bad line (or counts it, with
+    `skip_bad`), for ids the model does not know, and where no row is left.
+    """
+    size = vocabulary or tokenizer.vocab_size
+    if tokenizer.vocab_size > size:
+        raise InputError(
+            f"the vocabulary has {tokenizer.vocab_size:,} tokens and the model knows {size:,}; "
+            "use the vocabulary that belongs to the model"
+        )
+    if source.suffix.lower() in (".bin", ".idx"):
+        return _in_place(binidx.prefix_of(source), scored, size, progress)
+    if not jsonl.readable(source):
+        raise InputError(
+            f"{source} is no training data; give a {', '.join(jsonl.SUFFIXES)} or .bin file"
+        )
+    encoder = RowEncoder(tokenizer, scored=scored)
+    bad, skipped = _convert(source, prefix, encoder, scored, skip_bad, progress)
+    rows = Rows.open(prefix)
+    if not len(rows):
+        left = "has only bad lines" if bad else "holds no row"
+        raise InputError(f"{source} {left}; training needs at least one good one")
+    return _told(rows, bad, skipped)
+
+
+def _convert(
+    source: Path,
+    prefix: Path,
+    encoder: RowEncoder,
+    scored: Scored,
+    skip_bad: bool,
+    progress: jsonl.Progress,
+) -> tuple[int, list[tuple[int, str]]]:
+    """Write the files; the number of bad lines, and the first of them."""
+    bad = 0
+    skipped: list[tuple[int, str]] = []
+    try:
+        prefix.parent.mkdir(parents=True, exist_ok=True)
+        with binidx.Writer(prefix) as writer, _mask(prefix, scored) as mask:
+            for line in jsonl.read(source, progress=progress):
+                row, reason = _encoded(encoder, line)
+                if row is not None:
+                    writer.add(row.ids)
+                    mask.write(row.scored.tobytes())
+                    continue
+                if not skip_bad:
+                    raise InputError(f"{source} line {line.number}: {reason}")
+                bad += 1
+                if len(skipped) < REASONS_KEPT:
+                    skipped.append((line.number, reason))
+    except OSError as error:
+        raise InputError(f"{prefix} cannot be written: {error.strerror or error}") from error
+    return bad, skipped
+
+
+def _encoded(encoder: RowEncoder, line: jsonl.Line) -> tuple[Encoded | None, str]:
+    """The row, or None and the reason."""
+    if line.problem:
+        return None, line.problem
+    try:
+        return encoder.encode(line.value), ""
+    except InputError as error:
+        return None, str(error)
+
+
+def _mask(prefix: Path, scored: Scored) -> BinaryIO:
+    """Where the mask goes: nowhere when everything counts."""
+    mask_path(prefix).unlink(missing_ok=True)
+    return (mask_path(prefix) if scored == "answers" else Path(os.devnull)).open("wb")
+
+
+def _in_place(prefix: Path, scored: Scored, vocabulary: int, progress: jsonl.Progress) -> Prepared:
+    rows = Rows.open(prefix, scored=scored)
+    if not len(rows):
+        raise InputError(f"{binidx.bin_path(prefix)} holds no document; nothing can be learned")
+    tokens = rows.tokens
+    for start in range(0, len(tokens), _CHECKED_AT_ONCE):
+        largest = int(tokens[start : start + _CHECKED_AT_ONCE].max())
+        if largest >= vocabulary:
+            raise InputError(
+                f"{binidx.bin_path(prefix)} holds the token {largest} and the model knows "
+                f"{vocabulary:,}; make the file with the model's own vocabulary"
+            )
+        progress(2 * start, 2 * len(tokens))
+    return _told(rows, 0, [])
+
+
+def _told(rows: Rows, bad: int, skipped: list[tuple[int, str]]) -> Prepared:
+    return Prepared(
+        prefix=rows.prefix,
+        rows=len(rows),
+        tokens=len(rows.tokens),
+        scored=rows.scored,
+        longest=rows.longest,
+        sha256=rows.sha256,
+        bad=bad,
+        skipped=tuple(skipped),
+    )
