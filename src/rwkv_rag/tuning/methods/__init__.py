@@ -1,0 +1,72 @@
+"""The ways of fine-tuning behind one interface: what trains, and what comes out of it.
+
+A method prepares a network once (`attach`) and reads the result off it at the end (`result`). The
+loop between them is the trainer's; no method knows data, losses or optimisers. A method remembers
+what the network was before, so a job makes one of its own with `method_named`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from torch import Tensor
+
+from rwkv_rag.errors import InputError
+from rwkv_rag.rwkv.tuned import Kind
+from rwkv_rag.tuning.network import Network
+from rwkv_rag.types import TuneSettings
+
+METHODS = ("full", "lora", "pissa", "miss", "state")
+
+
+class Method(Protocol):
+    """One way of fine-tuning.
+
+    `default_rates` are the first and last learning rates that suit it on models of every size;
+    `kind` says which file of the shelf `result` fills.
+    """
+
+    name: str
+    kind: Kind
+    default_rates: tuple[float, float]
+
+    def attach(
+        self, network: Network, settings: TuneSettings, kept: Mapping[str, Tensor] | None = None
+    ) -> None:
+        """Add what trains to `network` and freeze the rest; memory shared with a file stays as is.
+
+        `kept` is what `fixed` gave when the job first began: with it, a resumed job starts from
+        the very same network. Raises InputError for settings that the network does not allow.
+        """
+
+    def fixed(self, network: Network) -> dict[str, Tensor]:
+        """What a resumed job needs beside the trained parameters, right after `attach`."""
+
+    def result(self, network: Network) -> dict[str, Tensor]:
+        """The tensors of the result's file by their names there, on the CPU, copied."""
+
+
+def method_named(name: str) -> Method:
+    """A method of its own for one job. InputError for a name that is none of `METHODS`."""
+    if name == "full":
+        from rwkv_rag.tuning.methods.full import Full
+
+        return Full()
+    if name == "lora":
+        from rwkv_rag.tuning.methods.lora import Lora
+
+        return Lora()
+    if name == "pissa":
+        from rwkv_rag.tuning.methods.pissa import Pissa
+
+        return Pissa()
+    if name == "miss":
+        from rwkv_rag.tuning.methods.miss import Miss
+
+        return Miss()
+    if name == "state":
+        from rwkv_rag.tuning.methods.state import TimeState
+
+        return TimeState()
+    raise InputError(f"there is no tuning method {name!r}; choose one of {', '.join(METHODS)}")

@@ -1,0 +1,51 @@
+"""Full fine-tuning: every weight trains, and the result is a whole model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from rwkv_rag.errors import InputError
+from rwkv_rag.rwkv.tuned import Kind
+from rwkv_rag.tuning.network import Network
+from rwkv_rag.types import TuneSettings
+
+
+class Full:
+    """Trains everything, in fp32; with precision bf16 matrices stay so, and learn in coarse steps.
+
+    A step of the usual rates is smaller than what bf16 can add to a weight, so most of it is lost.
+    """
+
+    name = "full"
+    kind: Kind = "model"
+    default_rates = (1e-4, 1e-5)
+
+    def attach(
+        self, network: Network, settings: TuneSettings, kept: Mapping[str, Tensor] | None = None
+    ) -> None:
+        if settings.quantization != "none":
+            raise InputError(
+                f"quantization is {settings.quantization!r}, and full tuning changes every weight, "
+                "which needs them whole; choose lora or state, or quantization none"
+            )
+        whole = settings.precision != "bf16"
+        for parameter in network.parameters():  # copied: it may be the mapped file of the base
+            parameter.data = parameter.data.to(
+                torch.float32 if whole else parameter.dtype, copy=True
+            )
+        for block in network.layers() if whole else ():
+            block.att.matrices = block.ffn.matrices = torch.float32
+        network.requires_grad_(True)
+
+    def fixed(self, network: Network) -> dict[str, Tensor]:
+        return {}
+
+    def result(self, network: Network) -> dict[str, Tensor]:
+        """All tensors in the network's types; `formats.whole_model` gives them the file's."""
+        return {
+            name: tensor.detach().to("cpu", copy=True).contiguous()
+            for name, tensor in network.state_dict().items()
+        }
