@@ -1,0 +1,33 @@
+"""Bytes, durations and counts as people read them, in the session's language. Knows no page."""
+
+from __future__ import annotations
+
+from rwkv_rag.ui.words import text
+
+
+def memory(size: int) -> str:
+    """ "1.4 GB", or megabytes below a tenth of that unit."""
+    gigabytes = size / 1e9
+    return f"{gigabytes:.1f} GB" if gigabytes >= 1 else f"{size / 1e6:.0f} MB"
+
+
+def duration(seconds: float | None) -> str:
+    """ "45 s", "3 min 20 s", "2 h 5 min"; a dash for what is not known."""
+    if seconds is None or not 0 <= seconds < 1e8:
+        return "–"
+    whole = round(seconds)
+    if whole < 60:
+        return text("{seconds} s", seconds=whole)
+    if whole < 3600:
+        return text("{minutes} min {seconds} s", minutes=whole // 60, seconds=whole % 60)
+    return text("{hours} h {minutes} min", hours=whole // 3600, minutes=whole % 3600 // 60)
+
+
+def count(number: int) -> str:
+    """ "12.4 M", "32,768"."""
+    return f"{number / 1e6:.1f} M" if number >= 1_000_000 else f"{number:,}"
+
+
+def loss(value: float | None) -> str:
+    """Nats a token with three decimals."""
+    return "–" if value is None else f"{value:.3f}"

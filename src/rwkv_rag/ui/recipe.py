@@ -1,0 +1,281 @@
+"""The method of a fine-tuning: its kind, its length, its options, what it needs; and the start.
+
+Knows the Tuner Protocol. Only what a newcomer has to decide stands open; the rest has defaults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from rwkv_rag import app
+from rwkv_rag.config import BUILTIN, FAKE, Settings
+from rwkv_rag.errors import RagError
+from rwkv_rag.messages import explain, explain_reason
+from rwkv_rag.types import TuneEstimate, TuneJob, TuneMethod, TuneSettings
+from rwkv_rag.ui import amounts, engine, tuner
+from rwkv_rag.ui.kept import keyed
+from rwkv_rag.ui.notices import errors_shown
+from rwkv_rag.ui.sources import plain
+from rwkv_rag.ui.words import language, text
+
+METHODS: tuple[TuneMethod, ...] = ("state", "lora", "pissa", "miss", "full")
+ADAPTERS: tuple[TuneMethod, ...] = ("lora", "pissa", "miss")
+USUAL = TuneSettings(name="", data=Path())
+
+
+def method_name(method: TuneMethod) -> str:
+    """A method in the session's language."""
+    return {
+        "state": text("Memory state"),
+        "lora": "LoRA",
+        "pissa": "PiSSA",
+        "miss": "MiSS",
+        "full": text("All weights"),
+    }[method]
+
+
+def section(data: Path, name: str, *, skip_bad: bool) -> TuneJob | None:
+    """Draw the choice of a method for the rows in `data`; the job, when it was just started."""
+    method = _method()
+    left, right = st.columns(2)
+    taken = {job.settings.name for job in _jobs()} | _shelved(engine.settings().home)
+    wanted = free_name(f"{name}-{method}", taken)
+    called = left.text_input(
+        text("Name of the result"),
+        key=keyed(f"tune_name_{wanted}", wanted),
+        max_chars=64,
+    )
+    steps = right.number_input(
+        text("Steps"),
+        1,
+        10_000_000,
+        step=50,
+        key=keyed("tune_steps", USUAL.steps),
+        help=text("One step reads a batch of rows and changes the weights a little."),
+    )
+    settings = TuneSettings(
+        name=called.strip(),
+        data=data,
+        method=method,
+        steps=int(steps),
+        skip_bad=skip_bad,
+        **_advanced(method, engine.settings()),
+    )
+    fits = _estimate(settings)
+    if st.button(
+        text("Start"), type="primary", icon=":material/play_arrow:", disabled=not fits, width=240
+    ):
+        with errors_shown(), tuner.shared().turn() as bench:
+            return bench.start(settings)
+    return None
+
+
+def free_name(wanted: str, taken: set[str]) -> str:
+    """`wanted`, with the first free number behind it where it is taken."""
+    names = (wanted if number == 1 else f"{wanted}-{number}" for number in range(1, 10_000))
+    return next(name for name in names if name not in taken)
+
+
+def _jobs() -> Sequence[TuneJob]:
+    with tuner.shared().turn() as bench:
+        return bench.jobs()
+
+
+def _shelved(home: Path) -> set[str]:
+    folder = home / "tuned"
+    return {each.name for each in folder.iterdir()} if folder.is_dir() else set()
+
+
+def _method() -> TuneMethod:
+    reasons = {
+        "state": text(
+            "Small and fast: trains only the memory a chat begins with. For a style, a format, "
+            "a manner of answering. Begin here."
+        ),
+        "lora": text("A small addition to the weights. For a subject that a state cannot hold."),
+        "pissa": text("Like LoRA, begun at the weights' main directions; often learns faster."),
+        "miss": text("Like LoRA with half the numbers; try it where memory is short."),
+        "full": text("Trains everything. For many rows and much memory; the result is a model."),
+    }
+    method: TuneMethod | None = st.radio(
+        text("Method"),
+        METHODS,
+        format_func=method_name,
+        captions=[plain(reasons[method]) for method in METHODS],
+        key=keyed("tune_method", "state", METHODS),
+    )
+    return method or "state"
+
+
+def _advanced(method: TuneMethod, settings: Settings) -> dict[str, Any]:
+    """The fields of TuneSettings that have defaults good enough for most."""
+    with st.expander(text("Options"), icon=":material/tune:"):
+        return {
+            **_learning(),
+            **_reading(),
+            **(_adapter() if method in ADAPTERS else {}),
+            **_machine(method, settings),
+            **_tracking(),
+        }
+
+
+def _learning() -> dict[str, Any]:
+    first, last, schedule, held = st.columns(4)
+    automatic = text("automatic")
+    rates = {"min_value": 1e-9, "max_value": 1000.0, "format": "%.2e", "placeholder": automatic}
+    return {
+        "lr": first.number_input(
+            text("Learning rate, first"), key=keyed("tune_lr", None), **_float(rates)
+        ),
+        "lr_final": last.number_input(
+            text("Learning rate, last"), key=keyed("tune_lr_final", None), **_float(rates)
+        ),
+        "schedule": schedule.selectbox(
+            text("Schedule"),
+            ("cosine", "wsd"),
+            key=keyed("tune_schedule", USUAL.schedule, ("cosine", "wsd")),
+        ),
+        "held_out": held.number_input(
+            text("Share held out"),
+            0.0,
+            0.9,
+            step=0.05,
+            key=keyed("tune_held_out", USUAL.held_out),
+            help=text("These rows are never trained on; they tell whether it really learned."),
+        ),
+    }
+
+
+def _float(options: dict[str, Any]) -> dict[str, Any]:
+    return {"value": None, "step": 1e-4, **options}
+
+
+def _reading() -> dict[str, Any]:
+    batch, accumulate, context, chunk = st.columns(4)
+    scored = st.radio(
+        text("What is learned"),
+        ("answers", "all"),
+        format_func=lambda what: text("answers only") if what == "answers" else text("every word"),
+        horizontal=True,
+        key=keyed("tune_scored", USUAL.scored, ("answers", "all")),
+    )
+    return {
+        "batch": _whole(batch, text("Rows a step"), "batch", 1, 4096),
+        "accumulate": _whole(accumulate, text("Accumulated passes"), "accumulate", 1, 4096),
+        "context": _whole(context, text("Context (tokens)"), "context", 16, 1 << 20, step=64),
+        "chunk": _whole(
+            chunk,
+            text("Segment (tokens)"),
+            "chunk",
+            0,
+            1 << 20,
+            step=64,
+            help=text("Above 0, rows of any length are read in segments, the memory carried on."),
+        ),
+        "scored": scored or USUAL.scored,
+    }
+
+
+def _whole(
+    place: Any, label: str, field: str, low: int, high: int, *, step: int = 1, help: str = ""
+) -> int:
+    key = keyed(f"tune_{field}", getattr(USUAL, field))
+    return int(place.number_input(label, low, high, step=step, key=key, help=help or None))
+
+
+def _adapter() -> dict[str, Any]:
+    left, right = st.columns([1, 3])
+    names = {"att": text("time mixing"), "ffn": text("channel mixing"), "low_rank": "w, a, v, g"}
+    parts = right.multiselect(
+        text("Parts reached"),
+        list(names),
+        format_func=names.__getitem__,
+        key=keyed("tune_parts", list(USUAL.parts)),
+    )
+    return {"rank": _whole(left, text("Rank"), "rank", 1, 1024), "parts": tuple(parts)}
+
+
+def _machine(method: TuneMethod, settings: Settings) -> dict[str, Any]:
+    base, precision, quantization, seed = st.columns(4)
+    bases = [BUILTIN] if settings.model in (BUILTIN, FAKE) else [settings.model, BUILTIN]
+    precisions, quantizations = ("auto", "bf16", "fp32"), ("none", "int8", "nf4")
+    chosen = {
+        "base": base.selectbox(
+            text("Base model"),
+            bases,
+            format_func=lambda path: Path(path).name,
+            key=keyed("tune_base", bases[0], bases),
+        ),
+        "precision": precision.selectbox(
+            text("Precision"), precisions, key=keyed("tune_precision", "auto", precisions)
+        ),
+        "quantization": "none"
+        if method == "full"
+        else quantization.selectbox(
+            text("Quantized base"),
+            quantizations,
+            key=keyed("tune_quantization", "none", quantizations),
+            help=text("Needs a GPU."),
+        ),
+        "seed": _whole(seed, text("Seed"), "seed", 0, 2**31 - 1),
+    }
+    chosen["checkpointing"] = st.checkbox(
+        text("Gradient checkpointing: less memory, about a third slower"),
+        key=keyed("tune_checkpointing", USUAL.checkpointing),
+    )
+    return chosen
+
+
+def _tracking() -> dict[str, Any]:
+    modes = ("off", "offline", "online")
+    left, right = st.columns([1, 3])
+    mode = left.selectbox("Weights & Biases", modes, key=keyed("tune_wandb", "off", modes))
+    project = right.text_input(
+        text("Project"), key=keyed("tune_project", USUAL.wandb_project), disabled=mode == "off"
+    )
+    if mode != "off":
+        st.caption(_login(app.wandb_login()))
+    return {"wandb": mode or "off", "wandb_project": project}
+
+
+def _login(state: str) -> str:
+    return {
+        "logged in": text("Logged in to Weights & Biases."),
+        "missing": text("Weights & Biases is not installed: pip install 'rwkv-rag[wandb]'"),
+    }.get(state, text("Not logged in: the run is kept offline. To log in: wandb login"))
+
+
+def _estimate(settings: TuneSettings) -> bool:
+    """Show what `settings` need; whether they can be started."""
+    try:
+        with tuner.shared().turn() as bench:
+            needs = bench.estimate(settings)
+    except RagError as error:
+        st.error(plain(explain(error, language())), icon=":material/error:")
+        return False
+    _show_needs(needs)
+    return needs.fits
+
+
+def _show_needs(needs: TuneEstimate) -> None:
+    memory, time, trainable = st.columns(3)
+    memory.metric(
+        text("Memory needed"),
+        amounts.memory(needs.memory_bytes),
+        text("of {free} free", free=amounts.memory(needs.available_bytes)),
+        delta_color="off",
+        delta_arrow="off",
+    )
+    time.metric(text("Time, about"), amounts.duration(needs.seconds))
+    trainable.metric(text("Numbers trained"), amounts.count(needs.trainable))
+    if needs.fits:
+        return
+    said = text("This does not fit into the memory of this machine.")
+    if needs.cheaper:
+        ways = ", ".join(explain_reason(each, language()) for each in needs.cheaper)
+        said += " " + text("What would fit: {ways}.", ways=ways)
+    st.warning(plain(said), icon=":material/memory:")

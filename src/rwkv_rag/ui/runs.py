@@ -1,0 +1,214 @@
+"""The runs of the tuning page: how far they are, their loss live, stop, resume, compare, use.
+
+Knows the Tuner Protocol. A run has a process of its own: the page only looks at it, so it may be
+closed and finds the run again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from rwkv_rag.messages import explain_reason
+from rwkv_rag.types import JobStatus, TuneJob
+from rwkv_rag.ui import amounts, chat, curve, tuner
+from rwkv_rag.ui.kept import keyed
+from rwkv_rag.ui.notices import errors_shown
+from rwkv_rag.ui.recipe import method_name
+from rwkv_rag.ui.sources import plain, section_html
+from rwkv_rag.ui.words import language, text
+
+LIVE: tuple[JobStatus, ...] = ("waiting", "running")
+EVERY_S = 1.5
+LOG_LINES = 200
+
+
+def section() -> None:
+    """Draw the runs; while one is live they are drawn again every `EVERY_S` seconds."""
+    with tuner.shared().turn() as bench:
+        live = any(job.status in LIVE for job in bench.jobs())
+    st.fragment(_watched, run_every=EVERY_S if live else None)(live)
+
+
+def status_name(status: JobStatus) -> str:
+    """A status in the session's language."""
+    return {
+        "waiting": text("waiting"),
+        "running": text("running"),
+        "stopped": text("stopped"),
+        "interrupted": text("interrupted"),
+        "failed": text("failed"),
+        "done": text("finished"),
+    }[status]
+
+
+def _watched(live: bool) -> None:
+    """One drawing of the runs; the whole page is drawn anew when the last live one has ended."""
+    with tuner.shared().turn() as bench:
+        jobs = bench.jobs()
+    if not jobs:
+        st.info(text("No run yet. Choose rows and a method, and start one."))
+        return
+    with errors_shown():
+        _details(jobs)
+    _all_runs(jobs)
+    if live and not any(job.status in LIVE for job in jobs):
+        st.rerun()
+
+
+def _details(jobs: Sequence[TuneJob]) -> None:
+    by_id = {job.id: job for job in jobs}
+    titles = {id: _title(job) for id, job in by_id.items()}
+    left, right = st.columns([3, 2])
+    ids = list(by_id)
+    chosen = left.selectbox(
+        text("Run"), ids, format_func=titles.__getitem__, key=keyed("tune_run", ids[0], ids)
+    )
+    others = ["", *(id for id in ids if id != chosen)]
+    other = right.selectbox(
+        text("Compare with"),
+        others,
+        format_func=lambda id: titles.get(id, "–"),
+        key=keyed("tune_other", "", others),
+    )
+    job = by_id[chosen or ids[0]]
+    with tuner.shared().turn() as bench:
+        known = [(each, bench.metrics(each.id)) for each in (job, by_id.get(other or "")) if each]
+        log = bench.logs(job.id)
+    _progress(job)
+    _numbers(job)
+    _actions(job)
+    _curves(known)
+    with st.expander(text("Log"), icon=":material/notes:"):
+        st.code("\n".join(log.splitlines()[-LOG_LINES:]) or "–", language=None)
+
+
+def _title(job: TuneJob) -> str:
+    started = job.created[:16].replace("T", " ")
+    return f"{job.settings.name} · {method_name(job.settings.method)} · {started}"
+
+
+def _progress(job: TuneJob) -> None:
+    reason = explain_reason(job.reason, language())
+    share = min(1.0, job.step / job.steps) if job.steps else 0.0
+    place = text("step {step} of {steps}", step=f"{job.step:,}", steps=f"{job.steps:,}")
+    st.progress(share, f"{status_name(job.status)} · {place}")
+    if job.status == "failed":
+        st.error(plain(reason or text("It ended without a word.")), icon=":material/error:")
+    elif job.status == "interrupted":
+        said = reason or text("Its process ended early. Resume goes on from the last checkpoint.")
+        st.warning(plain(said), icon=":material/warning:")
+
+
+def _numbers(job: TuneJob) -> None:
+    first, second, third, fourth, fifth = st.columns([4, 5, 4, 5, 4])
+    first.metric(text("Loss"), amounts.loss(job.loss))
+    change = None
+    if job.before is not None and job.after is not None:
+        change = f"{job.after - job.before:+.3f}"
+    shown = job.before if job.after is None else job.after
+    second.metric(
+        text("Held-out loss"),
+        amounts.loss(shown),
+        change,
+        delta_color="inverse",
+        help=text("On rows that are never trained on: before, and the change at the end."),
+    )
+    third.metric(text("Tokens/s"), f"{job.tokens_per_s:,.0f}" if job.tokens_per_s else "–")
+    left = job.eta_s if job.status in LIVE else None
+    fourth.metric(text("Time left"), amounts.duration(left))
+    fifth.metric(text("Memory"), amounts.memory(job.memory_bytes) if job.memory_bytes else "–")
+
+
+def _actions(job: TuneJob) -> None:
+    if job.status in LIVE:
+        _stop_button(job)
+    elif job.status == "done":
+        said = text("Use in chat")
+        if st.button(said, type="primary", icon=":material/forum:", key="tune_use"):
+            use_in_chat(job.settings.name)
+    elif st.button(text("Resume"), type="primary", icon=":material/play_arrow:", key="tune_resume"):
+        _stopping().discard(job.id)
+        with tuner.shared().turn() as bench:
+            bench.resume(job.id)
+        st.rerun()
+
+
+def _stop_button(job: TuneJob) -> None:
+    asked = job.id in _stopping()
+    said = text("Stopping …") if asked else text("Stop")
+    if st.button(said, icon=":material/stop_circle:", disabled=asked, key="tune_stop"):
+        with tuner.shared().turn() as bench:
+            bench.stop(job.id)
+        _stopping().add(job.id)
+        st.rerun()
+
+
+def _stopping() -> set[str]:
+    asked: set[str] = st.session_state.setdefault("tune_stopping", set())
+    return asked
+
+
+def use_in_chat(name: str) -> None:
+    """Open the chat with the tuned thing `name` chosen, in free answers: quotes need no tuning."""
+    st.session_state["tuned"] = name
+    st.session_state["mode"] = "free"
+    st.switch_page(st.Page(chat.page, url_path="chat"))
+
+
+def _curves(known: Sequence[tuple[TuneJob, Sequence[Mapping[str, float]]]]) -> None:
+    names = _names([job for job, _ in known])
+    curves = [
+        curve.curve(name, metrics, total=job.steps, before=job.before, after=job.after)
+        for name, (job, metrics) in zip(names, known, strict=True)
+    ]
+    if not any(each.steps for each in curves):
+        st.caption(text("The loss is drawn here as soon as there is a step."))
+        return
+    labels = curve.Labels(
+        step=text("step"),
+        loss=text("loss"),
+        run=text("Run"),
+        held_out=text("Held-out loss"),
+        before=text("before"),
+        after=text("after"),
+    )
+    st.vega_lite_chart(curve.values(curves, labels), curve.spec(curves, labels), width="stretch")
+    st.caption(text("Thin: each step. Strong: running mean. Diamonds: rows held out."))
+
+
+def _names(jobs: Sequence[TuneJob]) -> list[str]:
+    """The runs' names, told apart by the time where they are the same."""
+    names = [job.settings.name for job in jobs]
+    if len(set(names)) == len(names):
+        return names
+    return [f"{job.settings.name} ({job.id})" for job in jobs]
+
+
+def _all_runs(jobs: Sequence[TuneJob]) -> None:
+    st.html(section_html(text("All runs")))
+    done = text("progress")
+    st.dataframe(
+        [_row(job, done) for job in jobs],
+        hide_index=True,
+        width="stretch",
+        column_config={
+            done: st.column_config.ProgressColumn(min_value=0.0, max_value=1.0, format="percent")
+        },
+    )
+
+
+def _row(job: TuneJob, done: str) -> dict[str, Any]:
+    return {
+        text("name"): job.settings.name,
+        text("method"): method_name(job.settings.method),
+        text("status"): status_name(job.status),
+        done: job.step / job.steps if job.steps else 0.0,
+        text("loss"): amounts.loss(job.loss),
+        text("before"): amounts.loss(job.before),
+        text("after"): amounts.loss(job.after),
+        text("tokens/s"): f"{job.tokens_per_s:,.0f}",
+        text("memory"): amounts.memory(job.memory_bytes) if job.memory_bytes else "–",
+    }

@@ -1,0 +1,90 @@
+"""The tuning page: rows, method, runs; three steps, and each can be looked at again.
+
+Knows the order of the steps. What a step is lies in `rows`, `recipe` and `runs`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import streamlit as st
+
+from rwkv_rag.ui import recipe, rows, runs, tuner
+from rwkv_rag.ui.kept import keyed, put
+from rwkv_rag.ui.notices import say_later, show_notices
+from rwkv_rag.ui.sources import title_html
+from rwkv_rag.ui.words import text
+
+Step = Literal["rows", "method", "runs"]
+STEPS: tuple[Step, ...] = get_args(Step)
+ICONS = {
+    "rows": ":material/table_rows:",
+    "method": ":material/tune:",
+    "runs": ":material/show_chart:",
+}
+STYLE = """
+<style>
+.stMainBlockContainer {max-width: 62rem;}
+[data-testid="stMetricValue"] {font-size: 1.7rem;}
+</style>
+"""
+
+
+def page() -> None:
+    """Draw the page."""
+    st.html(STYLE)
+    claim = text("Teach the model from rows of questions and answers, and use it in the chat.")
+    st.html(title_html(text("Tuning"), claim))
+    show_notices()
+    if "tune_next" in st.session_state:
+        put("tune_step", st.session_state.pop("tune_next"))
+    step = _choose_step()
+    if step == "rows":
+        if rows.section():
+            _go("method")
+    elif step == "method":
+        _method()
+    else:
+        runs.section()
+
+
+def _choose_step() -> Step:
+    names = {"rows": text("Rows"), "method": text("Method"), "runs": text("Runs")}
+    step: Step | None = st.segmented_control(
+        text("Steps of tuning"),
+        STEPS,
+        format_func=lambda step: f"{ICONS[step]} {STEPS.index(step) + 1} · {names[step]}",
+        key=keyed("tune_step", _first_step(), STEPS),
+        label_visibility="collapsed",
+        width="stretch",
+    )
+    return step or "rows"
+
+
+def _first_step() -> Step:
+    """The runs, where one is live: who comes back wants to see how far it is."""
+    if "tune_step" in st.session_state.get("kept", {}):
+        return "rows"
+    with tuner.shared().turn() as bench:
+        return "runs" if any(job.status in runs.LIVE for job in bench.jobs()) else "rows"
+
+
+def _method() -> None:
+    chosen = rows.chosen()
+    if chosen is None:
+        st.info(text("Choose rows first: from a knowledge base, or a file."))
+        return
+    st.caption(rows.description(chosen))
+    job = recipe.section(chosen.file, chosen.name, skip_bad=chosen.skip_bad)
+    if job is not None:
+        say_later(
+            "done",
+            text("Started {name}. It goes on when this page is closed.", name=job.settings.name),
+        )
+        put("tune_run", job.id)
+        _go("runs")
+
+
+def _go(step: Step) -> None:
+    st.session_state["tune_next"] = step
+    st.rerun()
