@@ -125,6 +125,18 @@ CHINESE: tuple[tuple[str, str], ...] = (
         "微调结果 {0} 已经存在，请换一个名称或先删除它",
     ),
     (r"no such adapter file: (.+)", "没有这个适配器文件：{0}"),
+    (r"(.+) holds no state \((.+)\); .+", "{0} 不是状态文件（{1}），请重新微调或导入"),
+    (r"(.+) holds numbers that are none; .+", "{0} 含有无效数值，请重新微调或导入"),
+    (
+        r"(.+) is a whole model, not a change of one; .+",
+        "{0} 是完整的模型，不是状态或适配器，请把它选作模型",
+    ),
+    (
+        r"the stand-ins cannot write with (.+); .+",
+        "替身模型不能使用微调结果 {0}；请去掉它，或换用真正的模型",
+    ),
+    (r"(\d+) answers are waiting already; .+", "已有 {0} 个回答在排队，请稍后再问"),
+    (r"the program is ending; .+", "程序正在结束，请重新启动后再问"),
     (r"(.+) holds no adapter \((.+)\); .+", "{0} 不是适配器（{1}），请重新微调或导入"),
     (r"(.+) holds no usable numbers in (\S+); .+", "{0} 中的 {1} 含有无效数值，请重新微调或导入"),
     (r"(.+) holds (\S+) as (\S+), not as floats; .+", "{0} 中的 {1} 类型是 {2}，应为浮点数"),
@@ -145,6 +157,13 @@ CHINESE: tuple[tuple[str, str], ...] = (
         r"(.+); .+",
         "适配器的 {0} 形状是 {1}，与当前模型的 {2}（{3}）不符；请与微调时的模型一起使用",
     ),
+    # training rows under the user's hands
+    (
+        r"the row (.+) has no (?:answer|question|\d+); fill it in or delete the row",
+        "{0} 这一行缺少问题或回答；请补上，或删除该行",
+    ),
+    (r"there is no row left; keep at least one", "没有剩下数据，请至少保留一行"),
+    (r"(.+) cannot be written: (?P<why>.+)", "{0} 无法写入：{1}"),
     # the data directory
     (r"the home (.+) is not a directory; .+", "{0} 不是目录，请用 --home 另选"),
     (
