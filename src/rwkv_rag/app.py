@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from rwkv_rag.knowledge.library import Library
     from rwkv_rag.rag.answering import Answerer
     from rwkv_rag.rag.pipeline import Pipeline
+    from rwkv_rag.tuning.dataset import Prepared
+    from rwkv_rag.tuning.from_knowledge import RowEvent
     from rwkv_rag.tuning.jsonl import Line
 
 PACKAGE = Path(__file__).parent
@@ -120,6 +122,13 @@ def measure(settings: Settings, progress: Callable[[str], None]) -> dict[str, An
     return dict(measure(path, progress=progress))
 
 
+def wandb_login() -> str:
+    """ "logged in", "not logged in" or "missing": what Weights & Biases on this machine says."""
+    from rwkv_rag.tuning import tracking
+
+    return tracking.wandb_login()
+
+
 def read_rows(path: Path) -> Iterator[Line]:
     """The rows of a .jsonl file line by line; a line that cannot be trained on says why."""
     from rwkv_rag.tuning import jsonl, rows
@@ -131,6 +140,79 @@ def read_rows(path: Path) -> Iterator[Line]:
         except InputError as error:
             line = replace(line, problem=str(error))
         yield line
+
+
+def rows_from_knowledge(
+    settings: Settings,
+    library: Knowledge,
+    kb: str,
+    *,
+    rows: int = 200,
+    refusals: float = 0.2,
+    passages: int = 3,
+    seed: int = 0,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Iterator[RowEvent]:
+    """Training rows made from a knowledge base; the model writes the questions if it can write."""
+    from rwkv_rag.tuning import from_knowledge
+
+    return from_knowledge.build(
+        library,
+        kb,
+        rows=rows,
+        refusals=refusals,
+        passages=passages,
+        seed=seed,
+        generator=_question_writer(settings),
+        cancelled=cancelled,
+    )
+
+
+def _question_writer(settings: Settings) -> Generator | None:
+    if settings.model == FAKE:
+        return None
+    if settings.model != BUILTIN:
+        return _generator(Path(settings.model))
+    return _builtin_generator() if _manifest().writes else None
+
+
+def prepare_rows(
+    settings: Settings,
+    source: Path,
+    prefix: Path,
+    *,
+    scored: Literal["answers", "all"] = "answers",
+    skip_bad: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Prepared:
+    """Training rows as tokens of the vocabulary that belongs to the model."""
+    from rwkv_rag.rwkv.tokenizer import Tokenizer
+    from rwkv_rag.tuning.dataset import prepare
+
+    beside = Path(settings.model).with_name("vocab.txt")
+    own = BUILTIN_MODEL / "vocab.txt" if settings.model in (BUILTIN, FAKE) else beside
+    tokenizer = Tokenizer.from_file(own if own.exists() else WORLD_VOCABULARY)
+    return prepare(
+        source, prefix, tokenizer, scored=scored, skip_bad=skip_bad, progress=progress,
+        vocabulary=_vocabulary_size(settings, tokenizer.vocab_size),
+    )  # fmt: skip
+
+
+def _vocabulary_size(settings: Settings, tokens: int) -> int:
+    """How many ids the model knows: at least as many as its vocabulary has."""
+    from rwkv_rag.rwkv.checkpoint import load_checkpoint
+
+    if settings.model == FAKE:
+        return tokens
+    path = BUILTIN_MODEL / "model.safetensors" if settings.model == BUILTIN else settings.model
+    return load_checkpoint(path).shape.vocab
+
+
+def magic_prime(prepared: Prepared, context: int) -> int | None:
+    """What RWKV-LM's trainer wants to know of a file of tokens, None where it has too few."""
+    from rwkv_rag.tuning import binidx
+
+    return binidx.magic_prime(prepared.tokens, context)
 
 
 @contextmanager

@@ -1,0 +1,173 @@
+"""`rwkv-rag tune data` and `tune rows`: training rows as tokens, and rows from a knowledge base.
+
+Knows neither a row's form nor how questions are made.
+"""
+
+from __future__ import annotations
+
+import json as json_lines
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TextIO
+
+import typer
+
+from rwkv_rag.cli.options import Home, Json, session
+from rwkv_rag.cli.screen import Screen
+from rwkv_rag.errors import AlreadyExists, InputError
+from rwkv_rag.messages import explain_reason
+
+if TYPE_CHECKING:
+    from rwkv_rag.tuning.dataset import Prepared
+
+SHOWN = 20
+"""Bad lines that are printed one by one."""
+
+
+class Scored(str, Enum):
+    """What the loss counts."""
+
+    answers = "answers"
+    all = "all"
+
+
+Base = Annotated[
+    str | None, typer.Option(help="Model whose vocabulary is used (default: the builtin one).")
+]
+
+
+def data(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(help="Rows: .jsonl, .jsonl.xz, .jsonl.gz, or a .bin.")],
+    out: Annotated[
+        Path | None, typer.Argument(help="What OUT.bin and OUT.idx are called; not for a .bin.")
+    ] = None,
+    model: Base = None,
+    scored: Annotated[
+        Scored, typer.Option(help="What training learns: the answers, or every token.")
+    ] = Scored.answers,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave bad lines out instead of stopping.")
+    ] = False,
+    context: Annotated[
+        int, typer.Option(min=2, help="Context length that the magic prime is told for.")
+    ] = 512,
+    json: Json = False,
+    home: Home = None,
+) -> None:
+    """Turn training rows into tokens (binidx), or check a .bin that is there already."""
+    here = session(ctx, home, model)
+    prefix = _prefix(file, out)
+    from rwkv_rag import app
+
+    with here.screen.progress("reading rows") as bar:
+        prepared = app.prepare_rows(
+            here.settings,
+            file,
+            prefix,
+            scored=scored.value,
+            skip_bad=skip_bad,
+            progress=lambda done, total: bar.show(done, total),
+        )
+    prime = app.magic_prime(prepared, context)
+    if json:
+        told = {**asdict(prepared), "prefix": str(prepared.prefix), "context": context}
+        return here.screen.json({**told, "magic_prime": prime, "my_exit_tokens": prepared.tokens})
+    _show(here.screen, prepared, context, prime)
+
+
+def rows(
+    ctx: typer.Context,
+    kb: Annotated[str, typer.Argument(help="Name of the knowledge base.")],
+    out: Annotated[Path, typer.Argument(help="The .jsonl file to write.")],
+    count: Annotated[int, typer.Option("--rows", min=1, help="How many rows at most.")] = 200,
+    refusals: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Share of rows whose passages hold no answer.")
+    ] = 0.2,
+    passages: Annotated[int, typer.Option(min=1, max=10, help="Passages a row has at most.")] = 3,
+    seed: Annotated[int, typer.Option(help="Another number makes other rows.")] = 0,
+    model: Annotated[
+        str | None, typer.Option(help="RWKV checkpoint that writes the questions.")
+    ] = None,
+    home: Home = None,
+) -> None:
+    """Make training rows from a knowledge base: questions, passages, answers, refusals."""
+    here = session(ctx, home, model)
+    if out.exists():
+        raise AlreadyExists(f"{out} exists already; choose another name or delete it")
+    from rwkv_rag import app
+
+    made, writer = 0, ""
+    with (
+        closing(app.open_library(here.settings)) as library,
+        here.screen.progress("making rows", count) as bar,
+    ):
+        events = app.rows_from_knowledge(
+            here.settings, library, kb, rows=count, refusals=refusals, passages=passages, seed=seed
+        )
+        with _fresh(out) as file:
+            for event in events:
+                bar.show(event.rows, count)
+                made, writer = event.rows, event.written_by
+                if event.row is not None:
+                    file.write(json_lines.dumps(event.row, ensure_ascii=False) + "\n")
+    if writer == "rules":
+        here.screen.note("the model does not write; the questions were made by rule")
+    here.screen.say(
+        "{made} rows in {file}; read and edit them before use", made=made, file=str(out)
+    )
+
+
+def _prefix(file: Path, out: Path | None) -> Path:
+    """Where the tokens go. Raises InputError without a name, AlreadyExists where something is."""
+    if file.suffix.lower() in (".bin", ".idx"):
+        return file.with_suffix("")
+    if out is None:
+        raise InputError(f"there is no name for the tokens of {file}; give OUT after it")
+    prefix = out.with_suffix("") if out.suffix in (".bin", ".idx") else out
+    for ending in (".bin", ".idx", ".mask"):
+        path = prefix.with_name(prefix.name + ending)
+        if path.exists():
+            raise AlreadyExists(f"{path} exists already; choose another name or delete it")
+    return prefix
+
+
+@contextmanager
+def _fresh(path: Path) -> Iterator[TextIO]:
+    """A new text file; one that stays empty is not left behind, what was written is kept."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as file:
+            yield file
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        if path.is_file() and not path.stat().st_size:
+            path.unlink()
+
+
+def _show(screen: Screen, prepared: Prepared, context: int, prime: int | None) -> None:
+    for number, reason in prepared.skipped[:SHOWN]:
+        why = explain_reason(reason, screen.language)
+        screen.note("line {number} skipped: {reason}", style="yellow", number=number, reason=why)
+    if prepared.bad:
+        screen.note("{bad} bad lines skipped in all", style="yellow", bad=f"{prepared.bad:,}")
+    screen.say(
+        "{prefix}: {rows} rows, {tokens} tokens, {scored} of them learned, longest row {longest}",
+        prefix=str(prepared.prefix),
+        rows=f"{prepared.rows:,}",
+        tokens=f"{prepared.tokens:,}",
+        scored=f"{prepared.scored:,}",
+        longest=f"{prepared.longest:,}",
+    )
+    if prime is None:
+        return screen.note("too few tokens for a magic prime at context {n}", n=context)
+    screen.say(
+        "--my_exit_tokens {tokens} --magic_prime {prime} --ctx_len {n}",
+        tokens=prepared.tokens,
+        prime=prime,
+        n=context,
+    )
