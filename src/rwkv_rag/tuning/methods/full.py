@@ -44,7 +44,7 @@ class Full:
         return {}
 
     def result(self, network: Network) -> dict[str, Tensor]:
-        """All tensors in the network's types; `formats.whole_model` gives them the file's."""
+        """All tensors, in the types that the network trains in."""
         return {
             name: tensor.detach().to("cpu", copy=True).contiguous()
             for name, tensor in network.state_dict().items()
