@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from rwkv_rag.errors import CorruptData, InputError, ModelMismatch, NotFound
+from rwkv_rag.errors import AlreadyExists, CorruptData, InputError, ModelMismatch, NotFound
 
 Kind = Literal["state", "adapter", "model"]
 MANIFEST = "manifest.json"
@@ -91,6 +95,8 @@ class Shelf:
         """Everything that can be read, by name; damaged folders are left out."""
         found = []
         for folder in sorted(self.folder.iterdir()) if self.folder.is_dir() else ():
+            if not _NAME.fullmatch(folder.name):  # being written or removed
+                continue
             try:
                 found.append(Tuned.read(folder))
             except (NotFound, CorruptData):
@@ -118,3 +124,40 @@ class Shelf:
     def tensors(self, name: str) -> Path:
         """The tensor file of `name`."""
         return self.path(name) / FILES[self.find(name).kind]
+
+    @contextmanager
+    def adding(self, tuned: Tuned) -> Iterator[Path]:
+        """A folder to write the tensor file into; when the block ends well it is on the shelf.
+
+        Until then nothing of it is seen there, whatever happens. AlreadyExists for a name in use.
+        """
+        target = self.path(tuned.name)
+        self._check_free(target)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=".adding-", dir=self.folder))
+        try:
+            yield part
+            tuned.write(part)
+            self._check_free(target)
+            part.rename(target)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+    def remove(self, name: str) -> None:
+        """Take `name` off the shelf and delete it, damaged or not. NotFound."""
+        target = self.path(name)
+        if not target.is_dir():
+            self.find(name)  # names those that exist
+        gone = Path(tempfile.mkdtemp(prefix=".removing-", dir=self.folder))
+        try:
+            target.rename(gone / name)  # off the shelf at once, deleted after that
+        finally:
+            shutil.rmtree(gone, ignore_errors=True)
+
+    @staticmethod
+    def _check_free(target: Path) -> None:
+        if target.exists():
+            raise AlreadyExists(
+                f"there is something tuned called {target.name!r} already; choose another name or "
+                "remove it"
+            )
