@@ -12,6 +12,106 @@ from rwkv_rag.errors import RagError
 from rwkv_rag.types import Language
 
 CHINESE: tuple[tuple[str, str], ...] = (
+    # training rows
+    (
+        r"(.+) line (\d+): the archive is damaged or cut short",
+        "{0} 第 {1} 行：压缩文件已损坏或不完整",
+    ),
+    (r"(.+?)(?<!,) line (\d+): (?P<why>.+)", "{0} 第 {1} 行：{2}"),
+    (r"it is longer than (\d+) MiB", "超过 {0} MiB"),
+    (
+        r'it has none of "text", "messages" and "question"',
+        "没有 text、messages、question 中的任何一个",
+    ),
+    (
+        r'it has more than one of "text", "messages" and "question"',
+        "text、messages、question 只能有一个",
+    ),
+    (
+        r'"(.+)" is not a key of such a row; it may have (.+)',
+        "这样的行没有 {0} 这个键，可用的是 {1}",
+    ),
+    (r'"text" does not end with an answer after .+', "text 没有以 Assistant: 后的回答结尾"),
+    (r'"messages" is not a list of messages', "messages 不是消息的列表"),
+    (r'"messages" does not end with a message of .+', "messages 没有以 assistant 的消息结尾"),
+    (r'message (\d+) has no "content" that is a text', "第 {0} 条消息的 content 不是文本"),
+    (
+        r'the "role" of message (\d+) is (.+), not system, user or assistant',
+        "第 {0} 条消息的 role 是 {1}，应为 system、user 或 assistant",
+    ),
+    (
+        r"message (\d+) is the system's; only the first may be",
+        "只有第一条消息可以是 system，第 {0} 条不行",
+    ),
+    (r"message (\d+) is empty", "第 {0} 条消息是空的"),
+    (r'"refused" is neither true nor false', "refused 不是 true 或 false"),
+    (r'"passages" is not a list', "passages 不是列表"),
+    (r"passage (\d+) is neither a text nor .+", "第 {0} 个段落既不是文本，也不是带 text 的对象"),
+    (r'"(\w+)" is empty', "{0} 是空的"),
+    (
+        r"the vocabulary has ([\d,]+) tokens; rows are stored with .+",
+        "词表有 {0} 个 token；每个 token 存两字节，最多 65,536 个",
+    ),
+    (
+        r"the vocabulary has ([\d,]+) tokens and the model knows ([\d,]+); .+",
+        "词表有 {0} 个 token，模型只有 {1} 个；请用模型自己的词表",
+    ),
+    (
+        r"(.+) is no training data; give a .+",
+        "{0} 不是训练数据；请给 .jsonl、.jsonl.xz、.jsonl.gz 或 .bin",
+    ),
+    (r"(.+) has only bad lines; training needs .+", "{0} 没有一行可用"),
+    (r"(.+) holds no row; training needs .+", "{0} 中没有训练数据"),
+    (r"(.+) holds no document; nothing can be learned", "{0} 中没有文档，学不到东西"),
+    (
+        r"(.+) holds the token (\d+) and the model knows ([\d,]+); .+",
+        "{0} 中有编号 {1}，而模型只有 {2} 个 token；请用模型自己的词表重新制作",
+    ),
+    (r"(\S+) is missing; (\S+) needs it: .+", "缺少 {0}，{1} 离不开它；请一并复制，或重新制作"),
+    (
+        r"(.+) has (\d+) bytes, an odd number, .+",
+        "{0} 有 {1} 字节，是奇数，而每个 token 占两字节；请重新制作",
+    ),
+    (
+        r"(.+) begins with (.+), not as an index of tokens; .+",
+        "{0} 以 {1} 开头，不是 token 的索引；请给 binidx 的 .bin",
+    ),
+    (r"(.+) is cut short at (\d+) bytes; .+", "{0} 只有 {1} 字节，不完整；请重新制作"),
+    (
+        r"(.+) is of version (\d+) with (\w+) tokens; .+",
+        "{0} 的版本是 {1}、类型是 {2}；只能读版本 1、类型 uint16",
+    ),
+    (r"(.+) has (\d+) bytes and should have (\d+); .+", "{0} 有 {1} 字节，应为 {2}；请重新制作"),
+    (
+        r"(.+) has ([\d,]+) tokens and its index places document (\d+) outside; .+",
+        "{0} 有 {1} 个 token，索引却把第 {2} 篇放在外面；文件不完整或索引不配套，请重新制作",
+    ),
+    (
+        r"(.+) has ([\d,]+) bytes for ([\d,]+) tokens; .+",
+        "{0} 有 {1} 字节，却有 {2} 个 token；请重新制作",
+    ),
+    (r"token ids must lie between 0 and (\d+), not (-?\d+)", "编号须在 0 到 {0} 之间，不能是 {1}"),
+    (
+        r"a batch of (\S+) rows, a context of (\S+) tokens and a held-out share of (\S+) are .+",
+        "批大小 {0}、上下文 {1}、留出比例 {2} 不可用；请给至少 1、至少 2、0 到 1 之间",
+    ),
+    (r"no row has anything to learn; .+", "没有一行有可学的内容；请检查学习范围，或给更多的行"),
+    (
+        r"(\S+) rows with a share of (\S+) refusals and (\S+) passages cannot be made; .+ to (\d+)",
+        "不能生成 {0} 行、拒答比例 {1}、每行 {2} 段；请给至少 1 行、0 到 1 之间、1 到 {3} 段",
+    ),
+    (
+        r"nothing in the knowledge base (.+) makes a question \((\d+) sentences tried\); .+",
+        "知识库 {0} 中没有可以出题的句子（试了 {1} 句）；请索引有完整句子的文档，或自己写训练数据",
+    ),
+    (
+        r"there is no name for the tokens of (.+); give OUT after it",
+        "没有给 {0} 的输出名称，请写在后面",
+    ),
+    (
+        r"(?!the knowledge base )(.+) exists already; choose another name or delete it",
+        "{0} 已经存在，请换一个名称或删除它",
+    ),
     # questions
     (r"the question is empty; type .+", "问题是空的，请输入问题"),
     (
@@ -135,6 +235,7 @@ CHINESE: tuple[tuple[str, str], ...] = (
         r"the stand-ins cannot write with (.+); .+",
         "替身模型不能使用微调结果 {0}；请去掉它，或换用真正的模型",
     ),
+    (r"the stand-ins write without an engine; .+", "替身模型没有引擎，请用 --model 给出模型"),
     (r"(\d+) answers are waiting already; .+", "已有 {0} 个回答在排队，请稍后再问"),
     (r"the program is ending; .+", "程序正在结束，请重新启动后再问"),
     (r"(.+) holds no adapter \((.+)\); .+", "{0} 不是适配器（{1}），请重新微调或导入"),

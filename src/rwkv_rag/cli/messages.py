@@ -20,6 +20,12 @@ CHINESE = {
     "RWKV checkpoint (.safetensors or .pth) that writes the answers.": (
         "用来写回答的 RWKV 模型文件（.safetensors 或 .pth）。"
     ),
+    "Tuned state, adapter or model (by name) that writes free answers.": (
+        "用来自由回答的微调结果（状态、适配器或模型）的名称。"
+    ),
+    "quoted by the reader; with --free {name} writes": (
+        "以上为阅读器摘录的原文；加上 --free 由 {name} 撰写"
+    ),
     "How many passages to retrieve.": "检索多少个段落。",
     "Read files and directories into a knowledge base.": "把文件和目录读入知识库。",
     "Files and directories to read.": "要读入的文件和目录。",
@@ -62,6 +68,45 @@ CHINESE = {
     "Measure the speed of a model on this machine.": "测量模型在本机上的速度。",
     # fine-tuning
     "Fine-tuning: prepare rows, start and follow jobs.": "微调：准备数据，启动并查看任务。",
+    # training rows
+    "Turn training rows into tokens (binidx), or check a .bin that is there already.": (
+        "把训练数据转成 token（binidx），或检查已有的 .bin。"
+    ),
+    "Rows: .jsonl, .jsonl.xz, .jsonl.gz, or a .bin.": (
+        "训练数据：.jsonl、.jsonl.xz、.jsonl.gz，或 .bin。"
+    ),
+    "What OUT.bin and OUT.idx are called; not for a .bin.": (
+        "输出文件 OUT.bin 和 OUT.idx 的名称；.bin 不需要。"
+    ),
+    "Model whose vocabulary is used (default: the builtin one).": (
+        "用哪个模型的词表（默认为内置模型）。"
+    ),
+    "What training learns: the answers, or every token.": "学习什么：只学回答，或全部 token。",
+    "Leave bad lines out instead of stopping.": "跳过有问题的行，而不是停下。",
+    "Context length that the magic prime is told for.": "按多长的上下文计算 magic prime。",
+    "reading rows": "正在读取训练数据",
+    "line {number} skipped: {reason}": "跳过第 {number} 行：{reason}",
+    "{bad} bad lines skipped in all": "共跳过 {bad} 行",
+    "{prefix}: {rows} rows, {tokens} tokens, {scored} of them learned, longest row {longest}": (
+        "{prefix}：{rows} 行，{tokens} 个 token，其中学习 {scored} 个，最长一行 {longest} 个"
+    ),
+    "too few tokens for a magic prime at context {n}": "token 太少，上下文 {n} 没有 magic prime",
+    "Make training rows from a knowledge base: questions, passages, answers, refusals.": (
+        "从知识库生成训练数据：问题、段落、回答和拒答。"
+    ),
+    "The .jsonl file to write.": "要写的 .jsonl 文件。",
+    "How many rows at most.": "最多多少行。",
+    "Share of rows whose passages hold no answer.": "段落中没有答案的行所占的比例。",
+    "Passages a row has at most.": "每行最多几个段落。",
+    "Another number makes other rows.": "换一个数，生成另一批。",
+    "RWKV checkpoint that writes the questions.": "用来写问题的 RWKV 模型文件。",
+    "making rows": "正在生成训练数据",
+    "the model does not write; the questions were made by rule": (
+        "现在的模型不会写作，问题由规则生成"
+    ),
+    "{made} rows in {file}; read and edit them before use": (
+        "{file} 中有 {made} 行；使用前请过目并修改"
+    ),
     # running
     "error": "错误",
     "interrupted": "已中断",
