@@ -27,6 +27,7 @@ from torch.nn import functional as F
 
 from rwkv_rag.tuning.heads import Heads
 from rwkv_rag.tuning.network import Network
+from rwkv_rag.tuning.tracking import Bar
 from rwkv_rag.tuning.trainer import StepLoss, Trainer, TrainerSettings
 
 
@@ -117,12 +118,17 @@ def main() -> None:
     if given.compile:
         compile_blocks(model)
     settings = TrainerSettings(
-        given.run, recipe.steps, lr=recipe.lr, decay=recipe.decay, weight_decay=recipe.weight_decay
+        given.run,
+        recipe.steps,
+        lr=recipe.lr,
+        decay=recipe.decay,
+        weight_decay=recipe.weight_decay,
+        skip_not_finite=True,  # one bad batch must not end a run of days
     )
     tasks = Tasks(model, recipe, given.prepared)
-    trainer = Trainer(model, tasks, settings)
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {asdict(recipe.shape)}")
-    trainer.run()
+    with Bar(recipe.steps) as bar:
+        Trainer(model, lambda _, step: [tasks(step)], settings, sinks=[bar]).run()
 
 
 def compile_blocks(model: Model) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,12 +25,12 @@ def make(folder: Path, *, steps: int = 12) -> Trainer:
     torch.manual_seed(1)
     module = nn.Linear(6, 3)
 
-    def loss(step: int) -> StepLoss:
+    def parts(module: nn.Module, step: int) -> Iterator[StepLoss]:
         x = torch.randn(8, 6, generator=torch.Generator().manual_seed(step))
-        return StepLoss((module(x) - x[:, :3]).square().mean(), "toy", 8)
+        yield StepLoss((module(x) - x[:, :3]).square().mean(), "toy", 8)
 
     settings = TrainerSettings(folder, steps, lr=0.05, warmup=2, save_every_s=0.0)
-    return Trainer(module, loss, settings)
+    return Trainer(module, parts, settings)
 
 
 def losses(folder: Path) -> list[float]:

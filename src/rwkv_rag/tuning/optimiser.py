@@ -6,6 +6,7 @@ slowly memory fades, learns at twice the rate.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -47,10 +48,28 @@ def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
 
 
 def warmup_stable_decay(
-    step: int, total: int, *, peak: float, warmup: int = 50, decay: float = 0.25
+    step: int,
+    total: int,
+    *,
+    peak: float,
+    final: float | None = None,
+    warmup: int = 50,
+    decay: float = 0.25,
 ) -> float:
-    """Learning rate at `step`: linear warm-up, flat, then linear down to 2 % over the last
-    share.
+    """Learning rate at `step`: linear warm-up, flat, then linear down to `final` (2 % of the peak)
+    over the last share.
     """
+    final = 0.02 * peak if final is None else final
     left = (total - step) / max(1.0, decay * total)
-    return peak * min(1.0, (step + 1) / max(1, warmup), max(0.02, left))
+    return min(1.0, (step + 1) / max(1, warmup)) * max(final, peak * min(1.0, left))
+
+
+def cosine(
+    step: int, total: int, *, peak: float, final: float | None = None, warmup: int = 50
+) -> float:
+    """Learning rate at `step`: linear warm-up, then half a cosine down to `final`."""
+    final = 0.02 * peak if final is None else final
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    done = (step - warmup) / max(1, total - 1 - warmup)
+    return final + (peak - final) * (1 + math.cos(math.pi * min(1.0, done))) / 2

@@ -93,11 +93,8 @@ def _check_together(settings: TuneSettings) -> None:
     if unknown or not settings.parts:
         named = ", ".join(unknown) or "empty"
         raise InputError(f"parts is {named}; choose from {', '.join(PARTS)}")
-    if settings.chunk == 1 or settings.chunk > settings.context:
-        raise InputError(
-            f"chunk is {settings.chunk}; give 0 or a length from 2 to the context "
-            f"({settings.context})"
-        )
+    if settings.chunk == 1:
+        raise InputError("chunk is 1; give 0 to cut rows, or the length of a segment from 2")
     kind = settings.device.split(":")[0]
     if kind not in ("auto", "cpu", "cuda"):
         raise InputError(f"device is {settings.device!r}; choose auto, cpu or cuda")
@@ -109,6 +106,11 @@ def _check_together(settings: TuneSettings) -> None:
         raise InputError(
             f"quantization is {settings.quantization!r}, but the method full trains the weights "
             "themselves; choose lora or state, or quantization none"
+        )
+    if settings.precision == "bf16" and settings.method == "full":
+        raise InputError(
+            "precision is 'bf16', too coarse for the small changes that the method full makes to "
+            "the weights themselves; choose auto or fp32"
         )
 
 

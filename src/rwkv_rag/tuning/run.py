@@ -1,0 +1,318 @@
+"""One fine-tuning from top to bottom: base, rows, method, training, measuring, shelf.
+
+Knows no job list: who watches is told how far it is and says when to stop. What a later process
+needs to go on exactly is in the job's folder.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from rwkv_rag.errors import AlreadyExists, NotFound
+from rwkv_rag.rwkv.checkpoint import Checkpoint, load_checkpoint
+from rwkv_rag.rwkv.tokenizer import Tokenizer
+from rwkv_rag.rwkv.tuned import FILES, Shelf, Tuned
+from rwkv_rag.tuning.dataset import Batches, Prepared, Rows, prepare
+from rwkv_rag.tuning.devices import whole
+from rwkv_rag.tuning.memory import matrices_of
+from rwkv_rag.tuning.methods import Method, method_named
+from rwkv_rag.tuning.network import Network
+from rwkv_rag.tuning.settings import BaseFiles
+from rwkv_rag.tuning.task import LanguageModel, LanguageTask, agreement
+from rwkv_rag.tuning.tracking import Sink, read_metrics
+from rwkv_rag.tuning.trainer import Trainer, TrainerSettings
+from rwkv_rag.types import TuneSettings
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+ROWS = "rows.json"
+BEFORE = "before.json"
+FIXED = "fixed.safetensors"
+METRICS = "metrics.jsonl"
+LAST = 10  # steps whose mean loss is told of the result
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be trained, on what, in which folder, and where the result goes."""
+
+    settings: TuneSettings
+    base: BaseFiles
+    folder: Path
+    shelf: Shelf
+
+
+class Watch(Protocol):
+    """Who follows a fine-tuning."""
+
+    @property
+    def sinks(self) -> list[Sink]:
+        """Who takes the figures of each step."""
+
+    def tell(self, **values: Any) -> None:
+        """New values of the job: `steps`, `before`, `after`."""
+
+    def note(self, line: str) -> None:
+        """A line for the log."""
+
+    def stop(self) -> bool:
+        """Whether to stop as soon as possible."""
+
+
+class Stopped(Exception):
+    """The user asked to stop while there was nothing yet to keep."""
+
+
+def tune(order: Order, fabric: Fabric, watch: Watch) -> Tuned | None:
+    """Train as ordered, from the last checkpoint if there is one; None where it was stopped.
+
+    The rows have been prepared (`prepare_rows`). Raises TuningFailed and what the parts raise.
+    """
+    checkpoint = load_checkpoint(order.base.model)
+    prepared = read_prepared(order.folder)
+    batches = open_batches(order.settings, prepared, fabric)
+    settings = replace(order.settings, steps=steps_of(order.settings, batches))
+    watch.tell(steps=settings.steps)
+
+    method = method_named(settings.method)
+    network = attached(order, method, checkpoint, fabric.device)
+    task = LanguageTask(
+        batches,
+        fabric.device,
+        accumulate=settings.accumulate,
+        chunk=settings.chunk,
+        most=agreement(fabric),
+    )
+    trainer = Trainer(
+        LanguageModel(network),
+        task.parts,
+        trainer_settings(settings, order.folder),
+        fabric=fabric,
+        weigh=task.weight,
+        sinks=watch.sinks,
+    )
+
+    def held_out() -> float | None:
+        if fabric.world_size > 1:  # all devices take part to the end
+            return task.held_out_loss(trainer.module)
+        return task.held_out_loss(trainer.module, stop=watch.stop)
+
+    before = measured_before(order.folder, held_out, watch, fresh=trainer.step == 0)
+    watch.tell(before=before)
+    if not trainer.run(stop=watch.stop):
+        return None
+    after = held_out()
+    if after is None and before is not None:
+        return None  # stopped while measuring; resuming measures again
+    watch.tell(after=after)
+    with whole(fabric, trainer.module):
+        tensors = method.result(network)
+    if not fabric.is_global_zero:
+        return None
+    told = manifest(settings, method, prepared, read_metrics(order.folder / METRICS))
+    tuned = replace(told, base=checkpoint.sha256, base_name=order.base.name)
+    return shelved(order, replace(tuned, before=before, after=after), tensors, checkpoint)
+
+
+def prepare_rows(order: Order, watch: Watch) -> None:
+    """Turn the job's data into rows in its folder, unless that is done. Raises Stopped."""
+    path = order.folder / ROWS
+    if path.exists():
+        return
+    settings, told = order.settings, [0]
+
+    def progress(done: int, total: int) -> None:
+        if watch.stop():
+            raise Stopped
+        percent = 100 * done // max(1, total)
+        if percent >= told[-1] + 5:
+            told.append(percent)
+            watch.note(f"preparing rows: {percent} %")
+
+    prepared = prepare(
+        settings.data,
+        order.folder / "rows",
+        Tokenizer.from_file(order.base.vocabulary),
+        scored=settings.scored,
+        skip_bad=settings.skip_bad,
+        progress=progress,
+        vocabulary=load_checkpoint(order.base.model).shape.vocab,
+    )
+    for number, reason in prepared.skipped:
+        watch.note(f"skipped line {number}: {reason}")
+    watch.note(
+        f"{prepared.rows} rows, {prepared.tokens} tokens, {prepared.scored} of them scored; "
+        f"{prepared.bad} bad lines skipped"
+    )
+    _write(path, {**asdict(prepared), "prefix": str(prepared.prefix)})
+
+
+def read_prepared(folder: Path) -> Prepared:
+    """What `prepare_rows` left."""
+    values = json.loads((folder / ROWS).read_text(encoding="utf-8"))
+    skipped = tuple((int(number), str(reason)) for number, reason in values.pop("skipped"))
+    return Prepared(**{**values, "prefix": Path(values["prefix"]), "skipped": skipped})
+
+
+def open_batches(settings: TuneSettings, prepared: Prepared, fabric: Fabric) -> Batches:
+    """This device's share of the rows; whole rows where the context is without end."""
+    return Batches(
+        Rows.open(prepared.prefix, scored=settings.scored),
+        batch=settings.batch,
+        context=0 if settings.chunk else settings.context,
+        seed=settings.seed,
+        held_out=settings.held_out,
+        device_index=fabric.global_rank,
+        devices=fabric.world_size,
+    )
+
+
+def steps_of(settings: TuneSettings, batches: Batches) -> int:
+    """How many steps the training has: as given, or as the epochs take."""
+    if not settings.epochs:
+        return settings.steps
+    return max(1, math.ceil(settings.epochs * batches.batches_per_epoch / settings.accumulate))
+
+
+def attached(order: Order, method: Method, checkpoint: Checkpoint, device: torch.device) -> Network:
+    """The base with what the method trains, the same at every start of this job."""
+    settings = order.settings
+    network = Network.from_checkpoint(checkpoint, matrices=matrices_of(settings, device))
+    network.checkpointing = settings.checkpointing
+    if settings.quantization != "none":
+        from rwkv_rag.tuning.quantized import quantize
+
+        quantize(network.to(device), settings.quantization)
+    path = order.folder / FIXED
+    kept = load_file(path) if path.exists() else None
+    method.attach(network, settings, kept)
+    if kept is None and (fixed := method.fixed(network)):
+        part = path.with_suffix(".part")
+        save_file(fixed, part)
+        os.replace(part, path)
+    return network
+
+
+def trainer_settings(settings: TuneSettings, folder: Path) -> TrainerSettings:
+    """The part of the settings that the loop needs; the rates are filled in by now."""
+    return TrainerSettings(
+        folder,
+        settings.steps,
+        lr=settings.lr or 0.0,
+        lr_final=settings.lr_final,
+        schedule=settings.schedule,
+        warmup=settings.warmup,
+        weight_decay=settings.weight_decay,
+        clip=settings.clip,
+        save_every_s=settings.save_every_s,
+    )
+
+
+def measured_before(
+    folder: Path, held_out: Callable[[], float | None], watch: Watch, *, fresh: bool
+) -> float | None:
+    """The held-out loss before training: measured at the start, remembered afterwards."""
+    path = folder / BEFORE
+    if fresh and not path.exists():
+        value = held_out()
+        if not watch.stop():
+            _write(path, value)
+        return value
+    try:
+        kept: float | None = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return kept
+
+
+def manifest(
+    settings: TuneSettings, method: Method, prepared: Prepared, metrics: list[dict[str, Any]]
+) -> Tuned:
+    """What is said of the result; the base and the held-out losses are the caller's."""
+    last = [record["loss"] for record in metrics[-LAST:]]
+    adapter = method.kind == "adapter"
+    return Tuned(
+        name=settings.name,
+        kind=method.kind,
+        base="",
+        base_name="",
+        method=settings.method,
+        rank=settings.rank if adapter else 0,
+        alpha=float(settings.alpha or settings.rank) if adapter else 0.0,
+        parts=settings.parts if adapter else (),
+        data=prepared.sha256,
+        steps=settings.steps,
+        tokens=sum(record["tokens"] for record in metrics),
+        loss=sum(last) / len(last) if last else None,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )
+
+
+def shelved(
+    order: Order, tuned: Tuned, tensors: dict[str, torch.Tensor], checkpoint: Checkpoint
+) -> Tuned:
+    """Put the result on the shelf, whole or not at all. Raises AlreadyExists.
+
+    A job that was killed right after this finds its own result there, which is as good.
+    """
+    target = order.shelf.path(tuned.name)
+    try:
+        there = Tuned.read(target)
+    except NotFound:
+        there = None
+    if there is not None:
+        if replace(there, created="") == replace(tuned, created=""):
+            return there
+        raise AlreadyExists(taken(tuned.name))
+    part = target.with_name(f".{tuned.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    if tuned.kind == "model":
+        tensors, metadata = as_file(tensors, checkpoint)
+        shutil.copyfile(order.base.vocabulary, part / "vocab.txt")
+    else:
+        metadata = {}
+    save_file(tensors, part / FILES[tuned.kind], metadata=metadata)
+    tuned.write(part)
+    os.replace(part, target)
+    return tuned
+
+
+def taken(name: str) -> str:
+    """What is said when the shelf has a thing of that name."""
+    return f"there is something tuned called {name!r} already; choose another name or remove it"
+
+
+def as_file(
+    tensors: dict[str, torch.Tensor], checkpoint: Checkpoint
+) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """A whole model in the shapes and types of its base's file, and the file's metadata."""
+    tied = checkpoint.metadata.get("tied_head") == "true"
+    like = {
+        name: tensor
+        for name, tensor in checkpoint.tensors.items()
+        if not (tied and name == "head.weight")
+    }
+    shaped = {
+        name: tensors[name].reshape(tensor.shape).to(tensor.dtype).contiguous()
+        for name, tensor in like.items()
+    }
+    return shaped, {"tied_head": "true"} if tied else {}
+
+
+def _write(path: Path, value: Any) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
+    os.replace(part, path)
