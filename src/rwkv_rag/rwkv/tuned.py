@@ -143,6 +143,10 @@ class Shelf:
         finally:
             shutil.rmtree(part, ignore_errors=True)
 
+    def check_free(self, name: str) -> None:
+        """Raise InputError for no name, AlreadyExists for one in use."""
+        self._check_free(self.path(name))
+
     def remove(self, name: str) -> None:
         """Take `name` off the shelf and delete it, damaged or not. NotFound."""
         target = self.path(name)

@@ -25,7 +25,7 @@ from typing import Any
 
 from rwkv_rag.errors import AlreadyExists, CorruptData, InputError, NotFound, RagError, TuningFailed
 from rwkv_rag.knowledge.locks import FileLock
-from rwkv_rag.rwkv.tuned import Shelf, Tuned
+from rwkv_rag.rwkv.tuned import Shelf
 from rwkv_rag.tuning import settings as written
 from rwkv_rag.tuning.ledger import Ledger
 from rwkv_rag.tuning.settings import BaseFiles
@@ -183,16 +183,7 @@ class Jobs:
 
     def _check_name(self, name: str) -> None:
         """Raise InputError for no name, AlreadyExists for one of another result or job."""
-        from rwkv_rag.tuning.run import taken
-
-        try:
-            Tuned.read(self._shelf.path(name))
-        except NotFound:
-            pass
-        except CorruptData:
-            raise AlreadyExists(taken(name)) from None
-        else:
-            raise AlreadyExists(taken(name))
+        self._shelf.check_free(name)
         for job in self.jobs():
             if job.status in UNFINISHED and job.settings.name == name:
                 raise AlreadyExists(

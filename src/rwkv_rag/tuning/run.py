@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from safetensors.torch import load_file, save_file
 
-from rwkv_rag.errors import AlreadyExists, NotFound
+from rwkv_rag.errors import NotFound
 from rwkv_rag.rwkv.checkpoint import Checkpoint, load_checkpoint
 from rwkv_rag.rwkv.tokenizer import Tokenizer
 from rwkv_rag.rwkv.tuned import FILES, Shelf, Tuned
@@ -267,32 +267,19 @@ def shelved(
 
     A job that was killed right after this finds its own result there, which is as good.
     """
-    target = order.shelf.path(tuned.name)
     try:
-        there = Tuned.read(target)
+        there = Tuned.read(order.shelf.path(tuned.name))
     except NotFound:
         there = None
-    if there is not None:
-        if replace(there, created="") == replace(tuned, created=""):
-            return there
-        raise AlreadyExists(taken(tuned.name))
-    part = target.with_name(f".{tuned.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    if tuned.kind == "model":
-        tensors, metadata = as_file(tensors, checkpoint)
-        shutil.copyfile(order.base.vocabulary, part / "vocab.txt")
-    else:
-        metadata = {}
-    save_file(tensors, part / FILES[tuned.kind], metadata=metadata)
-    tuned.write(part)
-    os.replace(part, target)
+    if there is not None and replace(there, created="") == replace(tuned, created=""):
+        return there
+    metadata: dict[str, str] = {}
+    with order.shelf.adding(tuned) as folder:
+        if tuned.kind == "model":
+            tensors, metadata = as_file(tensors, checkpoint)
+            shutil.copyfile(order.base.vocabulary, folder / "vocab.txt")
+        save_file(tensors, folder / FILES[tuned.kind], metadata=metadata)
     return tuned
-
-
-def taken(name: str) -> str:
-    """What is said when the shelf has a thing of that name."""
-    return f"there is something tuned called {name!r} already; choose another name or remove it"
 
 
 def as_file(
