@@ -54,11 +54,19 @@ class Checkpoint:
         """Hash of the file, in hex: what tuned states and adapters name their base by."""
         if self.path is None:
             raise InputError("a checkpoint made in memory has no file hash; save it first")
-        digest = hashlib.sha256()
-        with self.path.open("rb") as file:
+        return file_sha256(self.path)
+
+
+def file_sha256(path: Path) -> str:
+    """Hash of a model file, in hex. NotFound where there is none."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
-        return digest.hexdigest()
+    except FileNotFoundError:
+        raise NotFound(f"no such model file: {path}") from None
+    return digest.hexdigest()
 
 
 def load_checkpoint(path: Path | str) -> Checkpoint:

@@ -65,6 +65,15 @@ class State:
         """Each sequence as a batch of one, copied."""
         return [self.select([index]) for index in range(self.batch)]
 
+    def first(self, count: int) -> State:
+        """The first `count` sequences: the same memory, not a copy."""
+        return State(*(getattr(self, name)[:, :count] for name in _FIELDS))
+
+    def put(self, index: int, state: State, source: int = 0) -> None:
+        """Overwrite one sequence with sequence `source` of `state`."""
+        for name in _FIELDS:
+            getattr(self, name)[:, index] = getattr(state, name)[:, source]
+
     def check(self, shape: Shape, batch: int) -> None:
         """Raise unless this is a state of `batch` sequences for a model of `shape`."""
         found = (self.wkv.shape[0], self.wkv.shape[2] * HEAD_SIZE)
@@ -125,6 +134,12 @@ class State:
                 )
             state.wkv[layer, 0] = tensor  # the file is [V, K] too: no transposition
         return state
+
+    @classmethod
+    def of_checkpoint(cls, extras: Mapping[str, torch.Tensor], shape: Shape) -> State | None:
+        """The tuned state that was merged into a model, by what its file holds beside it."""
+        merged = any(name.endswith(".att.time_state") for name in extras)
+        return cls.from_time_state(extras, shape) if merged else None
 
     def to_time_state(self) -> dict[str, torch.Tensor]:
         """The matrices of a batch of one under the community's names; the shifts are left out."""
