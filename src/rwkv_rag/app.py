@@ -1,23 +1,25 @@
 """Composition root: alone names concrete classes. Heavy imports wait in the builders.
 
 `Settings.model` decides: "builtin" is the model in the package, "fake" deterministic stand-ins, and
-a path the user's own checkpoint, which replaces the model that writes and nothing else.
+a path the user's own checkpoint, which replaces the model that writes and nothing else. What
+`Settings.tuned` names on the shelf changes that model, or is one.
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rwkv_rag.config import BUILTIN, FAKE, Settings
 from rwkv_rag.errors import InputError, UnsupportedModel
-from rwkv_rag.interfaces import Embedder, Generator, Knowledge, Reader, Reranker
+from rwkv_rag.interfaces import Embedder, Generator, Knowledge, Reader, Reranker, Tuner
 
 if TYPE_CHECKING:
     from rwkv_rag.encoders.base import Base
@@ -26,13 +28,20 @@ if TYPE_CHECKING:
     from rwkv_rag.knowledge.library import Library
     from rwkv_rag.rag.answering import Answerer
     from rwkv_rag.rag.pipeline import Pipeline
+    from rwkv_rag.rwkv.engine import Engine
+    from rwkv_rag.rwkv.tuned import Shelf, Tuned
     from rwkv_rag.tuning.dataset import Prepared
     from rwkv_rag.tuning.from_knowledge import RowEvent
     from rwkv_rag.tuning.jsonl import Line
+    from rwkv_rag.tuning.settings import BaseFiles
 
 PACKAGE = Path(__file__).parent
 BUILTIN_MODEL = PACKAGE / "builtin"
+BUILTIN_VOCABULARY = BUILTIN_MODEL / "vocab.txt"
 WORLD_VOCABULARY = PACKAGE / "rwkv" / "rwkv_vocab_v20230424.txt"
+
+Stamp = tuple[int, int]
+_opening = threading.Lock()  # two callers must not load one model twice
 
 
 def open_library(settings: Settings) -> Library:
@@ -47,35 +56,113 @@ def open_library(settings: Settings) -> Library:
     return Library(settings.home, _embedder, _reranker if weight else None, rerank_weight=weight)
 
 
-def open_pipeline(settings: Settings, library: Knowledge) -> Pipeline:
-    """What answers questions from `library`."""
+def open_pipeline(
+    settings: Settings, library: Knowledge, *, lend: Callable[[Generator], Generator] | None = None
+) -> Pipeline:
+    """What answers questions from `library`; `lend` may wrap the generator it writes with."""
     from rwkv_rag.rag.pipeline import Pipeline
 
-    return Pipeline(library, open_answerer(settings), check_documents=True)
+    return Pipeline(library, open_answerer(settings, lend=lend), check_documents=True)
 
 
-def open_answerer(settings: Settings) -> Answerer:
-    """What answers from given passages, in the way its models were measured best at."""
+def open_answerer(
+    settings: Settings,
+    tuned: str = "",
+    *,
+    lend: Callable[[Generator], Generator] | None = None,
+) -> Answerer:
+    """What answers from given passages, in the way its models were measured best at.
+
+    `tuned` takes the place of `settings.tuned`. Whoever chooses something tuned wants it to write;
+    strict answers stay the reader's unless the model is the user's own.
+    """
     from rwkv_rag.rag.answering import Answerer, Answering
 
+    settings = _with_whole_model(replace(settings, tuned=tuned or settings.tuned))
     if settings.model == FAKE:
-        from rwkv_rag.testing import CopyGenerator, OverlapReader
-
-        how = Answering(strategy="read", writes=True)
-        return Answerer(how, reader=OverlapReader(), generator=CopyGenerator())
-    if settings.model != BUILTIN:
-        generator = _generator(Path(settings.model))
-        return Answerer(Answering(strategy="ground", writes=True), generator=generator)
-    return _builtin_answerer()
-
-
-def _builtin_answerer() -> Answerer:
-    from rwkv_rag.rag.answering import Answerer, Answering
-
-    known = _manifest()
-    how = Answering(strategy="read", threshold=known.relevance, writes=known.writes)
-    generator = _builtin_generator() if known.writes else None
+        return _stand_in_answerer(settings)
+    known, shelved = _manifest(), _shelved(Path(settings.model))
+    # What free answers say they were written with; nothing for a model as it came.
+    writer = " + ".join(filter(None, (shelved.name if shelved else "", settings.tuned)))
+    own = settings.model != BUILTIN and shelved is None
+    generator: Generator | None = None
+    if own or writer or known.writes:
+        writing = open_engine(settings).generator(settings.tuned)
+        generator = lend(writing) if lend else writing
+    if own:
+        how = Answering(strategy="ground", writes=True, writer=writer)
+        return Answerer(how, generator=generator)
+    writes = generator is not None
+    how = Answering(strategy="read", threshold=known.relevance, writes=writes, writer=writer)
     return Answerer(how, reader=_reader(known), generator=generator)
+
+
+def open_engine(settings: Settings) -> Engine:
+    """The model that writes: in memory once for the process, whoever asks for it."""
+    if settings.model == FAKE:
+        raise InputError("the stand-ins write without an engine; choose a model with --model")
+    files = base_files(settings.model)
+    with _opening:
+        return _engine(files, settings.home, _stamp(files.model))
+
+
+def models(settings: Settings) -> dict[str, str]:
+    """The models that can write, by name: what `Settings.model` is to be for each."""
+    if settings.model == FAKE:
+        return {}
+    known = {BUILTIN: BUILTIN, base_files(settings.model).name: settings.model}
+    shelf = _shelf(settings)
+    whole = [tuned.name for tuned in shelf.all() if tuned.kind == "model"]
+    return known | {name: str(shelf.tensors(name)) for name in whole}
+
+
+def tuned_on(settings: Settings) -> list[Tuned]:
+    """The states and adapters on the shelf that belong to `settings.model`."""
+    changes = [tuned for tuned in _shelf(settings).all() if tuned.kind != "model"]
+    if settings.model == FAKE or not changes:
+        return []
+    base = _sha256(path := base_files(settings.model).model, _stamp(path))
+    return [tuned for tuned in changes if tuned.base == base]
+
+
+def _shelf(settings: Settings) -> Shelf:
+    from rwkv_rag.rwkv.tuned import Shelf
+
+    return Shelf(settings.home)
+
+
+def _with_whole_model(settings: Settings) -> Settings:
+    """A tuned model takes the model's place; states and adapters are left for the engine."""
+    if not settings.tuned or settings.model == FAKE:
+        return settings
+    shelf = _shelf(settings)
+    if shelf.find(settings.tuned).kind != "model":
+        return settings
+    return replace(settings, model=str(shelf.tensors(settings.tuned)), tuned="")
+
+
+def _shelved(path: Path) -> Tuned | None:
+    """What was tuned, if that is where a model comes from."""
+    from rwkv_rag.errors import CorruptData, NotFound
+    from rwkv_rag.rwkv.tuned import FILES, Tuned
+
+    try:
+        tuned = Tuned.read(path.parent)
+    except (NotFound, CorruptData):
+        return None
+    return tuned if path.name == FILES["model"] == FILES[tuned.kind] else None
+
+
+def _stand_in_answerer(settings: Settings) -> Answerer:
+    from rwkv_rag.rag.answering import Answerer, Answering
+    from rwkv_rag.testing import CopyGenerator, OverlapReader
+
+    if settings.tuned:
+        raise InputError(
+            f"the stand-ins cannot write with {settings.tuned!r}; leave it out or choose a model"
+        )
+    how = Answering(strategy="read", writes=True)
+    return Answerer(how, reader=OverlapReader(), generator=CopyGenerator())
 
 
 def _reader(known: Manifest) -> Reader:
@@ -83,13 +170,6 @@ def _reader(known: Manifest) -> Reader:
     from rwkv_rag.encoders.weighed import WeighedReader
 
     return WeighedReader(lambda: RwkvReader(_builtin()), known.head_weight)
-
-
-def _builtin_generator() -> Generator:
-    from rwkv_rag.rwkv.generation import RwkvGenerator
-
-    base = _builtin()
-    return RwkvGenerator(base.model, base.tokenizer, name=base.manifest.name)
 
 
 def evaluate(
@@ -106,6 +186,7 @@ def evaluate(
     return report.evaluate(
         dataset.read(file, limit),
         mode=mode,
+        answers="free" if settings.tuned else "strict",
         answerer=open_answerer(settings),
         open_knowledge=lambda: _temporary_library(settings),
         progress=progress,
@@ -118,12 +199,36 @@ def measure(settings: Settings, progress: Callable[[str], None]) -> dict[str, An
         raise InputError("the stand-ins have no speed to measure; give --model FILE")
     from rwkv_rag.rwkv.measure import measure
 
-    path = BUILTIN_MODEL / "model.safetensors" if settings.model == BUILTIN else settings.model
-    return dict(measure(path, progress=progress))
+    return dict(measure(base_files(settings.model).model, progress=progress))
+
+
+def open_tuner(settings: Settings) -> Tuner:
+    """Fine-tuning jobs under `settings.home`; torch loads when one is to be started."""
+    from rwkv_rag.tuning.jobs import Jobs
+
+    return Jobs(settings.home, base_files)
+
+
+def base_files(model: str) -> BaseFiles:
+    """The files of a base: "builtin" or the path of a checkpoint.
+
+    The vocabulary lies beside the checkpoint as vocab.txt; a model tuned from the builtin one needs
+    none, and any other has the World vocabulary.
+    """
+    from rwkv_rag.tuning.settings import BaseFiles
+
+    if model == BUILTIN:
+        return BaseFiles(BUILTIN, BUILTIN_MODEL / "model.safetensors", BUILTIN_VOCABULARY)
+    path = Path(model).expanduser().absolute()
+    shelved = _shelved(path)
+    name, base = (shelved.name, shelved.base_name) if shelved else (path.stem, "")
+    beside = path.with_name("vocab.txt")
+    otherwise = BUILTIN_VOCABULARY if base == BUILTIN else WORLD_VOCABULARY
+    return BaseFiles(name, path, beside if beside.exists() else otherwise)
 
 
 def wandb_login() -> str:
-    """ "logged in", "not logged in" or "missing": what Weights & Biases on this machine says."""
+    """What Weights & Biases says of itself here: "logged in", "not logged in" or "missing"."""
     from rwkv_rag.tuning import tracking
 
     return tracking.wandb_login()
@@ -169,11 +274,9 @@ def rows_from_knowledge(
 
 
 def _question_writer(settings: Settings) -> Generator | None:
-    if settings.model == FAKE:
+    if settings.model == FAKE or (settings.model == BUILTIN and not _manifest().writes):
         return None
-    if settings.model != BUILTIN:
-        return _generator(Path(settings.model))
-    return _builtin_generator() if _manifest().writes else None
+    return open_engine(settings).generator()
 
 
 def prepare_rows(
@@ -189,9 +292,8 @@ def prepare_rows(
     from rwkv_rag.rwkv.tokenizer import Tokenizer
     from rwkv_rag.tuning.dataset import prepare
 
-    beside = Path(settings.model).with_name("vocab.txt")
-    own = BUILTIN_MODEL / "vocab.txt" if settings.model in (BUILTIN, FAKE) else beside
-    tokenizer = Tokenizer.from_file(own if own.exists() else WORLD_VOCABULARY)
+    model = BUILTIN if settings.model == FAKE else settings.model
+    tokenizer = Tokenizer.from_file(base_files(model).vocabulary)
     return prepare(
         source, prefix, tokenizer, scored=scored, skip_bad=skip_bad, progress=progress,
         vocabulary=_vocabulary_size(settings, tokenizer.vocab_size),
@@ -204,8 +306,7 @@ def _vocabulary_size(settings: Settings, tokens: int) -> int:
 
     if settings.model == FAKE:
         return tokens
-    path = BUILTIN_MODEL / "model.safetensors" if settings.model == BUILTIN else settings.model
-    return load_checkpoint(path).shape.vocab
+    return load_checkpoint(base_files(settings.model).model).shape.vocab
 
 
 def magic_prime(prepared: Prepared, context: int) -> int | None:
@@ -251,18 +352,49 @@ def _builtin() -> Base:
     return Base(BUILTIN_MODEL)
 
 
-def _generator(path: Path) -> Generator:
-    """The user's checkpoint, with the vocabulary beside it or else the World vocabulary."""
-    from rwkv_rag.rwkv.generation import RwkvGenerator
+@lru_cache(maxsize=2)
+def _engine(files: BaseFiles, home: Path, _: Stamp) -> Engine:
+    from rwkv_rag.rwkv.engine import Engine
+    from rwkv_rag.rwkv.state import State
+    from rwkv_rag.rwkv.tuned import Shelf
+
+    sha256 = partial(_sha256, files.model, _stamp(files.model))
+    if files.name == BUILTIN:
+        base = _builtin()
+        made = base.model, base.tokenizer
+        return Engine(*made, name=BUILTIN, base_sha256=sha256, shelf=Shelf(home))
+    from rwkv_rag.rwkv.checkpoint import load_checkpoint
     from rwkv_rag.rwkv.tokenizer import Tokenizer
     from rwkv_rag.rwkv.x070 import X070
 
-    model = X070.load(path)
-    beside = path.with_name("vocab.txt")
-    tokenizer = Tokenizer.from_file(beside if beside.exists() else WORLD_VOCABULARY)
-    if tokenizer.vocab_size > model.shape.vocab:
+    checkpoint = load_checkpoint(files.model)
+    tokenizer = Tokenizer.from_file(files.vocabulary)
+    if tokenizer.vocab_size > checkpoint.shape.vocab:
         raise UnsupportedModel(
-            f"{path.name} knows {model.shape.vocab:,} tokens and the vocabulary has "
+            f"{files.model.name} knows {checkpoint.shape.vocab:,} tokens and the vocabulary has "
             f"{tokenizer.vocab_size:,}; put the model's own vocabulary beside it as vocab.txt"
         )
-    return RwkvGenerator(model, tokenizer, name=path.stem)
+    return Engine(
+        X070(checkpoint),
+        tokenizer,
+        name=files.name,
+        base_sha256=sha256,
+        shelf=Shelf(home),
+        state=State.of_checkpoint(checkpoint.extras, checkpoint.shape),
+    )
+
+
+@lru_cache(maxsize=32)
+def _sha256(path: Path, _: Stamp) -> str:
+    from rwkv_rag.rwkv.checkpoint import file_sha256
+
+    return file_sha256(path)
+
+
+def _stamp(path: Path) -> Stamp:
+    """What changes when a file is written anew; nothing for one that is not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return (0, 0)
+    return status.st_mtime_ns, status.st_size

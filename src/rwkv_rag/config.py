@@ -23,11 +23,13 @@ class Settings:
     """What a command starts from.
 
     `model` is "builtin", "fake" or the path of an RWKV checkpoint; the path only replaces the model
-    that writes answers, never the one that makes vectors.
+    that writes answers, never the one that makes vectors. `tuned` names what was tuned of it: a
+    state, an adapter or a whole model under `home`; empty for the model as it came.
     """
 
     home: Path
     model: str = BUILTIN
+    tuned: str = ""
     language: Language = "en"
     chunk_size: int = 400
     chunk_overlap: int = 60
@@ -46,12 +48,13 @@ def load(
     *,
     home: Path | None = None,
     model: str | None = None,
+    tuned: str | None = None,
     language: Language | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Settings:
     """Settings from what the user gave, then from the environment, then defaults.
 
-    Read are RWKV_RAG_HOME, RWKV_RAG_MODEL, RWKV_RAG_LANG and the locale.
+    Read are RWKV_RAG_HOME, RWKV_RAG_MODEL, RWKV_RAG_TUNED, RWKV_RAG_LANG and the locale.
     """
     environ = os.environ if environ is None else environ
     return Settings(
@@ -59,6 +62,7 @@ def load(
         .expanduser()
         .absolute(),
         model=(environ.get("RWKV_RAG_MODEL") or BUILTIN) if model is None else model,
+        tuned=environ.get("RWKV_RAG_TUNED", "") if tuned is None else tuned,
         language=language or locale_language(environ),
     )
 

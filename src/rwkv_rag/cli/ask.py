@@ -9,7 +9,17 @@ import typer
 
 from rwkv_rag.cli import records
 from rwkv_rag.cli.answers import finished, show_hit, show_proof, stream
-from rwkv_rag.cli.options import DEFAULT_KB, DEFAULT_TOP_K, Home, Json, Kb, Model, TopK, session
+from rwkv_rag.cli.options import (
+    DEFAULT_KB,
+    DEFAULT_TOP_K,
+    Home,
+    Json,
+    Kb,
+    Model,
+    TopK,
+    Tuned,
+    session,
+)
 
 Strict = Annotated[
     bool,
@@ -26,11 +36,12 @@ def ask(
     strict: Strict = True,
     top_k: TopK = DEFAULT_TOP_K,
     model: Model = None,
+    tuned: Tuned = None,
     json: Json = False,
     home: Home = None,
 ) -> None:
     """Ask a question; the answer comes with the places in your documents that prove it."""
-    here = session(ctx, home, model)
+    here = session(ctx, home, model, tuned)
     from rwkv_rag import app
 
     with closing(app.open_library(here.settings)) as library:
@@ -39,7 +50,10 @@ def ask(
         if json:
             *_, answer = events
             return here.screen.json(records.answer_record(finished(answer)))
-        show_proof(here.screen, stream(here.screen, events))
+        answer = stream(here.screen, events)
+        show_proof(here.screen, answer)
+        if tuned and "read" in answer.timings:
+            here.screen.note("quoted by the reader; with --free {name} writes", name=tuned)
 
 
 def search(

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rwkv_rag.cli.options import Home, Json, Model, session
+from rwkv_rag.cli.options import Home, Json, Model, Tuned, session
 from rwkv_rag.cli.screen import Screen
 
 
@@ -29,11 +29,12 @@ def evaluate(
     ] = Mode.rag,
     limit: Annotated[int | None, typer.Option(help="Only the first N questions.")] = None,
     model: Model = None,
+    tuned: Tuned = None,
     json: Json = False,
     home: Home = None,
 ) -> None:
     """Measure retrieval and answers over a file of questions."""
-    here = session(ctx, home, model)
+    here = session(ctx, home, model, tuned)
     from rwkv_rag import app
 
     titles = {stage: here.screen.text(stage) for stage in ("index", "search", "answer")}

@@ -90,6 +90,9 @@ CHINESE = {
     "{prefix}: {rows} rows, {tokens} tokens, {scored} of them learned, longest row {longest}": (
         "{prefix}：{rows} 行，{tokens} 个 token，其中学习 {scored} 个，最长一行 {longest} 个"
     ),
+    "for RWKV-LM: --my_exit_tokens {tokens} --magic_prime {prime} --ctx_len {n}": (
+        "用于 RWKV-LM：--my_exit_tokens {tokens} --magic_prime {prime} --ctx_len {n}"
+    ),
     "too few tokens for a magic prime at context {n}": "token 太少，上下文 {n} 没有 magic prime",
     "Make training rows from a knowledge base: questions, passages, answers, refusals.": (
         "从知识库生成训练数据：问题、段落、回答和拒答。"

@@ -21,6 +21,10 @@ Model = Annotated[
     str | None,
     typer.Option(help="RWKV checkpoint (.safetensors or .pth) that writes the answers."),
 ]
+Tuned = Annotated[
+    str | None,
+    typer.Option(help="Tuned state, adapter or model (by name) that writes free answers."),
+]
 TopK = Annotated[
     int, typer.Option("--top-k", min=1, max=100, help="How many passages to retrieve.")
 ]
@@ -37,7 +41,9 @@ class Session:
     screen: Screen
 
 
-def session(ctx: typer.Context, home: Path | None, model: str | None = None) -> Session:
+def session(
+    ctx: typer.Context, home: Path | None, model: str | None = None, tuned: str | None = None
+) -> Session:
     """The session of one command; `ctx.obj` is the language `run` found."""
-    settings = config.load(home=home, model=model, language=ctx.find_root().obj)
+    settings = config.load(home=home, model=model, tuned=tuned, language=ctx.find_root().obj)
     return Session(settings, Screen(settings.language))

@@ -13,13 +13,14 @@ from time import perf_counter
 from typing import Any, Literal
 
 from rwkv_rag.errors import InputError
-from rwkv_rag.evaluation import answers, retrieval
+from rwkv_rag.evaluation import answers as grading
+from rwkv_rag.evaluation import retrieval
 from rwkv_rag.evaluation.answers import Graded
 from rwkv_rag.evaluation.dataset import Row, sources
 from rwkv_rag.evaluation.metrics import mean
 from rwkv_rag.evaluation.pool import BASE, fill, passage_hit
 from rwkv_rag.interfaces import Knowledge, SearchStage
-from rwkv_rag.rag.answering import Answerer
+from rwkv_rag.rag.answering import Answerer, Mode
 from rwkv_rag.rag.citations import Given, Stored
 from rwkv_rag.rag.pipeline import Pipeline, answer_from
 
@@ -46,6 +47,7 @@ def evaluate(
     *,
     mode: EvaluationMode,
     answerer: Answerer,
+    answers: Mode = "strict",
     open_knowledge: OpenKnowledge | None = None,
     limit: int | None = None,
     pool: Pooling = "all",
@@ -55,7 +57,7 @@ def evaluate(
 
     Mode "rag" searches a temporary base of all distinct passages (or one base for each source) and
     answers the answerable questions from it; "gold" hands each question its own passage, answers
-    all questions and counts refusals. `limit` takes the first rows only, and so a smaller pool.
+    all questions and counts refusals. `limit` takes the first rows only, and so a smaller pool. `answers` are quoted or written.
     """
     rows = rows[:limit]
     if not rows:
@@ -63,27 +65,30 @@ def evaluate(
     started = perf_counter()
     found: dict[SearchStage, list[int | None]] = defaultdict(list)
     if mode == "gold":
-        graded = list(_gold(rows, answerer, progress))
+        graded = list(_gold(rows, answerer, answers, progress))
     elif open_knowledge is None:
         raise InputError('mode "rag" needs a knowledge base to search; use mode "gold"')
     else:
         graded = []
         for group in _pools(rows, pool):
-            graded += _rag(group, answerer, open_knowledge, found, progress)
+            graded += _rag(group, answerer, answers, open_knowledge, found, progress)
     return _report(rows, mode, graded, found, perf_counter() - started)
 
 
-def _gold(rows: Sequence[Row], answerer: Answerer, progress: Report) -> Iterator[Graded]:
+def _gold(
+    rows: Sequence[Row], answerer: Answerer, style: Mode, progress: Report
+) -> Iterator[Graded]:
     for done, row in enumerate(rows, 1):
-        events = answer_from(answerer, row.question, [passage_hit(row)])
+        events = answer_from(answerer, row.question, [passage_hit(row)], mode=style)
         # Made anew from the row: what was handed to the answerer proves nothing about itself.
-        yield answers.grade(row, events, Given([passage_hit(row)]))
+        yield grading.grade(row, events, Given([passage_hit(row)]))
         progress(Progress("answer", done, len(rows)))
 
 
 def _rag(
     rows: Sequence[Row],
     answerer: Answerer,
+    style: Mode,
     open_knowledge: OpenKnowledge,
     found: dict[SearchStage, list[int | None]],
     progress: Report,
@@ -98,7 +103,8 @@ def _rag(
         pipeline, record = Pipeline(knowledge, answerer), Stored(knowledge, BASE, whole=True)
         step = _counter("answer", len(asked), progress)
         for row in asked:
-            graded.append(answers.grade(row, pipeline.answer(row.question, kb=BASE), record))
+            events = pipeline.answer(row.question, kb=BASE, mode=style)
+            graded.append(grading.grade(row, events, record))
             step()
     return graded
 
@@ -131,14 +137,14 @@ def _report(
 ) -> dict[str, Any]:
     by_language = {
         language: [each for each in graded if each.row.lang == language]
-        for language in answers.LANGUAGES
+        for language in grading.LANGUAGES
     }
     spoken = {language: group for language, group in by_language.items() if group}
     return {
         "n": len(rows),
         "retrieval": {stage: retrieval.figures(places) for stage, places in found.items()},
         "answers": {
-            language: answers.figures(group, refusals=mode == "gold")
+            language: grading.figures(group, refusals=mode == "gold")
             for language, group in spoken.items()
         },
         "baseline": {

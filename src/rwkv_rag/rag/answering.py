@@ -28,6 +28,10 @@ CANNOT_WRITE: Mapping[Language, str] = {
     "zh": "现在的模型不会自己组织文字，以下改为摘录原文。",
     "en": "The model in use cannot write in its own words; this is quoted instead.",
 }
+WRITTEN_WITH: Mapping[Language, str] = {
+    "zh": "由微调后的“{name}”生成。",
+    "en": "Written with {name}, which was tuned.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ class Answering:
     rank_weight     what a reading's margin loses for every place its passage stands below the first
     quotes          how many sentences are quoted, one or two
     writes          whether the generator is good enough for answers in its own words
+    writer          what the generator was tuned to; its answers name it in their note
     top_k           how many passages are looked at
     budget_tokens   the longest prompt
     max_tokens      the longest generated answer
@@ -54,6 +59,7 @@ class Answering:
     rank_weight: float = 0.0
     quotes: int = 1
     writes: bool = False
+    writer: str = ""
     top_k: int = 5
     budget_tokens: int = 3000
     max_tokens: int = 256
@@ -116,6 +122,8 @@ class Answerer:
         note = answer.note
         if mode == "free" and not self._free and not answer.refused:
             note = CANNOT_WRITE[language]
+        if strategy.stage == "generate" and self.settings.writer and not answer.refused:
+            note = _written_with(self.settings.writer, language, note)
         yield Answer(
             text=answer.text,
             refused=answer.refused,
@@ -130,6 +138,11 @@ class Answerer:
 def refusal(question: str, query: str, hits: Sequence[Hit] = ()) -> Answer:
     """The answer where no passage is relevant; `hits` shows what was found and set aside."""
     return Answer(REFUSAL[detect(question)], refused=True, hits=tuple(hits), query=query)
+
+
+def _written_with(name: str, language: Language, note: str) -> str:
+    gap = " " if language == "en" and note else ""
+    return WRITTEN_WITH[language].format(name=name) + gap + note
 
 
 def _checked(draft: Draft, task: Task, record: Record) -> Answer:
