@@ -166,7 +166,7 @@ def _show(screen: Screen, prepared: Prepared, context: int, prime: int | None) -
     if prime is None:
         return screen.note("too few tokens for a magic prime at context {n}", n=context)
     screen.say(
-        "--my_exit_tokens {tokens} --magic_prime {prime} --ctx_len {n}",
+        "for RWKV-LM: --my_exit_tokens {tokens} --magic_prime {prime} --ctx_len {n}",
         tokens=prepared.tokens,
         prime=prime,
         n=context,
