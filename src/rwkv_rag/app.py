@@ -110,10 +110,15 @@ def models(settings: Settings) -> dict[str, str]:
     """The models that can write, by name: what `Settings.model` is to be for each."""
     if settings.model == FAKE:
         return {}
-    known = {BUILTIN: BUILTIN, base_files(settings.model).name: settings.model}
     shelf = _shelf(settings)
     whole = [tuned.name for tuned in shelf.all() if tuned.kind == "model"]
-    return known | {name: str(shelf.tensors(name)) for name in whole}
+    known = {BUILTIN: BUILTIN} | {name: str(shelf.tensors(name)) for name in whole}
+    return known | {base_files(settings.model).name: settings.model}
+
+
+def quotes_by_reader(settings: Settings) -> bool:
+    """Whether strict answers come from the reader; only a model of the user's own writes them."""
+    return settings.model == BUILTIN or _shelved(Path(settings.model)) is not None
 
 
 def tuned_on(settings: Settings) -> list[Tuned]:
@@ -225,6 +230,67 @@ def base_files(model: str) -> BaseFiles:
     beside = path.with_name("vocab.txt")
     otherwise = BUILTIN_VOCABULARY if base == BUILTIN else WORLD_VOCABULARY
     return BaseFiles(name, path, beside if beside.exists() else otherwise)
+
+
+def all_tuned(settings: Settings) -> list[Tuned]:
+    """Everything on the shelf, by name."""
+    return _shelf(settings).all()
+
+
+def import_tuned(
+    settings: Settings, file: Path, name: str, *, alpha: float | None, first: Path | None
+) -> tuple[str, Tuned]:
+    """Put another program's state or adapter for `settings.model` on the shelf.
+
+    Gives what the file turned out to be, in words, and what is now on the shelf.
+    """
+    from datetime import datetime, timezone
+
+    from rwkv_rag.rwkv.checkpoint import load_checkpoint
+    from rwkv_rag.rwkv.tuned import Tuned
+    from rwkv_rag.tuning import exports, formats
+
+    shelf, files = _shelf(settings), base_files(settings.model)
+    shelf.check_free(name)
+    base = load_checkpoint(files.model)
+    found = formats.read(file, base, alpha=alpha, first=first)
+    made = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    tuned = Tuned(
+        name,
+        found.kind,
+        base.sha256,
+        files.name,
+        "import",
+        rank=found.rank,
+        alpha=found.alpha,
+        parts=found.parts,
+        created=made,
+    )
+    exports.shelve(shelf, found, tuned)
+    return found.what, tuned
+
+
+def export_tuned(settings: Settings, name: str, path: Path) -> str:
+    """Write something from the shelf for other programs; says in words what was written."""
+    from rwkv_rag.tuning import exports
+
+    return exports.export(_shelf(settings), name, path)
+
+
+def merge_tuned(settings: Settings, name: str, path: Path) -> None:
+    """Write `settings.model` with a state or adapter from the shelf in it."""
+    from rwkv_rag.rwkv.checkpoint import load_checkpoint
+    from rwkv_rag.tuning import exports
+
+    files = base_files(settings.model)
+    vocabulary = None if files.vocabulary == WORLD_VOCABULARY else files.vocabulary
+    base = load_checkpoint(files.model)
+    exports.merge(_shelf(settings), name, base, path, vocabulary=vocabulary)
+
+
+def remove_tuned(settings: Settings, name: str) -> None:
+    """Take something off the shelf for good."""
+    _shelf(settings).remove(name)
 
 
 def wandb_login() -> str:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -235,7 +236,7 @@ def test_a_long_prompt_is_read_between_the_steps_of_others(
     assert found == wanted
     reads = [number for number, (kind, _) in enumerate(calls) if kind == "forward"]
     assert len(reads) == 1 + -(-len(long) // 16)
-    between = [calls[a + 1 : b] for a, b in zip(reads[1:], reads[2:], strict=False)]
+    between = [calls[a + 1 : b] for a, b in pairwise(reads[1:])]
     assert len(between) > 15 and all(("step", 1) in steps for steps in between)
 
 

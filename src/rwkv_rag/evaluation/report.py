@@ -57,7 +57,8 @@ def evaluate(
 
     Mode "rag" searches a temporary base of all distinct passages (or one base for each source) and
     answers the answerable questions from it; "gold" hands each question its own passage, answers
-    all questions and counts refusals. `limit` takes the first rows only, and so a smaller pool. `answers` are quoted or written.
+    all questions and counts refusals. `limit` takes the first rows only, and so a smaller pool.
+    `answers` are quoted or written.
     """
     rows = rows[:limit]
     if not rows:

@@ -5,14 +5,16 @@ Knows no store and no model. A session's conversation lives in its own `st.sessi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import streamlit as st
 
+from rwkv_rag.config import Settings
 from rwkv_rag.rag.answering import Mode
 from rwkv_rag.rag.rewrite import TURNS, remembered
 from rwkv_rag.types import Answer, Citation, Delta, Hit
-from rwkv_rag.ui import engine, sources
+from rwkv_rag.ui import engine, sources, writer
 from rwkv_rag.ui.notices import errors_shown
 from rwkv_rag.ui.words import text
 
@@ -27,6 +29,7 @@ class Options:
     base: str
     mode: Mode
     top_k: int
+    writer: writer.Writer
 
 
 def page() -> None:
@@ -38,7 +41,7 @@ def page() -> None:
     if not bases:
         st.info(text("There is no knowledge base yet. Make one on the Knowledge page."))
         return
-    options = _options(bases, shared.settings.top_k)
+    options = _options(bases, shared.settings)
     for question, answer in _turns():
         _show_question(question)
         with st.chat_message("assistant", avatar=BOOK):
@@ -63,7 +66,7 @@ def _title() -> None:
     st.html(sources.title_html(text("Ask your documents"), claim))
 
 
-def _options(bases: list[str], top_k: int) -> Options:
+def _options(bases: list[str], settings: Settings) -> Options:
     with st.sidebar:
         base = st.selectbox(text("Knowledge base"), bases, key="base")
         mode = st.radio(
@@ -74,10 +77,11 @@ def _options(bases: list[str], top_k: int) -> Options:
             horizontal=True,
             key="mode",
         )
-        passages = st.slider(text("Passages"), 1, 20, top_k, key="top_k")
+        writing = writer.chosen(settings, mode or "strict")
+        passages = st.slider(text("Passages"), 1, 20, settings.top_k, key="top_k")
         if st.button(text("New chat"), icon=":material/add_comment:", width="stretch"):
             st.session_state["turns"] = []
-    return Options(base or bases[0], mode or "strict", passages)
+    return Options(base or bases[0], mode or "strict", passages, writing)
 
 
 def _show_question(question: str) -> None:
@@ -90,15 +94,19 @@ def _stream(shared: engine.Engine, options: Options, question: str) -> Answer:
     history = [remembered(asked, answer) for asked, answer in _turns()[-TURNS:]]
     place, shown = st.empty(), ""
     place.caption(text("Looking for passages …"))
-    with shared.turn():
-        for event in shared.pipeline.answer(
+
+    def start() -> Iterator[Delta | Answer]:
+        pipeline = shared.pipeline(options.writer.model, options.writer.tuned)
+        return pipeline.answer(
             question, kb=options.base, mode=options.mode, history=history, top_k=options.top_k
-        ):
-            if isinstance(event, Delta):
-                shown += event.text
-                place.html(sources.text_html(shown))
-            else:
-                answer = event
+        )
+
+    for event in shared.steps(start):
+        if isinstance(event, Delta):
+            shown += event.text
+            place.html(sources.text_html(shown))
+        else:
+            answer = event
     place.html(sources.answer_html(answer))
     return answer
 

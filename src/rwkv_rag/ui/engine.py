@@ -1,22 +1,24 @@
 """The one engine all browser sessions share: library and pipeline behind one lock. Knows no page.
 
-Models and stores take one caller at a time. `turn` and `steps` hand them round, the latter between
-any two steps of a long job, so that a chat goes on while another session indexes.
+Stores and readers take one caller at a time. `turn` and `steps` hand them round, the latter between
+any two steps of a long job, so that a chat goes on while another session indexes. The model that
+writes takes many callers, so while an answer waits for its text the lock is let go.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import streamlit as st
 
-from rwkv_rag import app, config
+from rwkv_rag import app, config, interfaces
 from rwkv_rag.interfaces import Knowledge
 from rwkv_rag.rag.pipeline import Pipeline
+from rwkv_rag.types import Delta, Sampling
 
 T = TypeVar("T")
 
@@ -45,6 +47,62 @@ class FairLock:
             self._served += 1
             self._changed.notify_all()
 
+    @contextmanager
+    def let_go(self) -> Iterator[None]:
+        """Others may have the lock during the block; its holder gets it back at the end."""
+        self.__exit__()
+        try:
+            yield
+        finally:
+            self.__enter__()
+
+
+class Lent:
+    """A generator that several sessions use at once, each letting the engine go while it waits.
+
+    Its deltas may only be fetched while the lock is held.
+    """
+
+    def __init__(self, generator: interfaces.Generator, lock: FairLock) -> None:
+        self._generator = generator
+        self._lock = lock
+
+    @property
+    def name(self) -> str:
+        return self._generator.name
+
+    def count_tokens(self, text: str) -> int:
+        return self._generator.count_tokens(text)
+
+    def generate(
+        self,
+        prompt: str,
+        *,
+        sampling: Sampling,
+        max_tokens: int,
+        stop: Sequence[str] = (),
+        sources: Sequence[str] | None = None,
+        refusal: str = "",
+    ) -> Iterator[Delta]:
+        """See `rwkv_rag.interfaces.Generator`."""
+        deltas = self._generator.generate(
+            prompt,
+            sampling=sampling,
+            max_tokens=max_tokens,
+            stop=stop,
+            sources=sources,
+            refusal=refusal,
+        )
+        return self._waiting(deltas)
+
+    def _waiting(self, deltas: Iterator[Delta]) -> Iterator[Delta]:
+        while True:
+            with self._lock.let_go():
+                delta = next(deltas, None)
+            if delta is None:
+                return
+            yield delta
+
 
 @dataclass(frozen=True)
 class Engine:
@@ -52,8 +110,17 @@ class Engine:
 
     settings: config.Settings
     library: Knowledge
-    pipeline: Pipeline
     lock: FairLock = field(default_factory=FairLock)
+
+    def pipeline(self, model: str = "", tuned: str = "") -> Pipeline:
+        """What answers with `model` (empty: that of the settings) as `tuned`; models load once.
+
+        To be called, and its answers fetched, with the engine's turn.
+        """
+        chosen = replace(self.settings, model=model or self.settings.model, tuned=tuned)
+        return app.open_pipeline(
+            chosen, self.library, lend=lambda generator: Lent(generator, self.lock)
+        )
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -94,5 +161,6 @@ def shared() -> Engine:
 
 @st.cache_resource(show_spinner=False)
 def _open(settings: config.Settings) -> Engine:
-    library = app.open_library(settings)
-    return Engine(settings, library, app.open_pipeline(settings, library))
+    shared = Engine(settings, app.open_library(settings))
+    shared.pipeline(tuned=settings.tuned)  # what is wrong with a model is said at once
+    return shared

@@ -23,6 +23,16 @@ CHINESE = {
     "Quotes only: the exact words of your documents. Free: the model writes.": (
         "“只引原文”逐字引用文档；“自由回答”由模型撰写。"
     ),
+    "Model": "模型",
+    "Tuned memory": "记忆状态",
+    "none": "无",
+    "state": "状态",
+    "adapter": "适配器",
+    "loss {before:.2f} → {after:.2f}": "损失 {before:.2f} → {after:.2f}",
+    "{name} does not belong to this model.": "{name} 不属于当前模型。",
+    "Quotes are the reader's; the tuned memory writes free answers.": (
+        "“只引原文”由阅读器摘录；所选记忆用于自由回答。"
+    ),
     "Passages": "检索段数",
     "New chat": "新对话",
     "Your question": "请输入问题",
