@@ -110,6 +110,112 @@ CHINESE = {
     "{made} rows in {file}; read and edit them before use": (
         "{file} 中有 {made} 行；使用前请过目并修改"
     ),
+    "Start a fine-tuning; it goes on if this command is ended.": (
+        "启动一次微调；即使本命令被结束，任务也会继续。"
+    ),
+    "Say what a fine-tuning would need, and start nothing.": "估算微调的需要，不启动任何任务。",
+    "List the fine-tuning jobs, the newest first.": "列出微调任务，最新的在前。",
+    "Show a job: its settings, how far it is, and what it learned.": (
+        "查看任务：设置、进度和训练结果。"
+    ),
+    "Ask a job to write a checkpoint and end.": "让任务写下检查点后结束。",
+    "Go on from the last checkpoint of a job that was stopped, interrupted or failed.": (
+        "从最近的检查点继续已停止、被中断或失败的任务。"
+    ),
+    "Print what a job's process wrote.": "显示任务进程的输出。",
+    "Id of the job, or how it begins.": "任务编号，或其开头几个字符。",
+    "Stay until the job ends.": "一直等到任务结束。",
+    "Do not follow the job.": "不跟随任务，立即返回。",
+    "Model to tune: builtin or an RWKV checkpoint (default: as set).": (
+        "要微调的模型：builtin 或 RWKV 模型文件（默认为当前设置）。"
+    ),
+    "What trains: state, lora, pissa, miss, full.": "训练什么：state、lora、pissa、miss、full。",
+    "Rows to train on: .jsonl, or the .bin of a pair.": "训练数据：.jsonl，或一对文件中的 .bin。",
+    "What the result is called (default: DATA-METHOD).": "结果的名称（默认为 数据-方法）。",
+    "What training learns: answers, or all (every token).": (
+        "学习什么：answers（只学回答）或 all（每个 token）。"
+    ),
+    "Optimiser steps.": "优化步数。",
+    "Passes over the rows, instead of steps.": "遍历数据的次数，代替步数。",
+    "Rows a step and device.": "每步每个设备的行数。",
+    "Batches that make one step.": "几批合成一步。",
+    "Tokens of a row that are read; longer rows are cut.": (
+        "每行读取的 token 数，更长的行会被切开。"
+    ),
+    "Read rows of any length in segments of so many tokens, carrying the state over.": (
+        "任意长的行按这么多 token 分段读取，段间传递状态。"
+    ),
+    "First learning rate (default: the method's).": "起始学习率（默认取该方法的值）。",
+    "Last learning rate.": "最终学习率。",
+    "How the learning rate falls: cosine or wsd.": "学习率的下降方式：cosine 或 wsd。",
+    "Steps over which the learning rate rises.": "学习率上升的步数。",
+    "How much large weights are pulled towards zero.": "把大矩阵拉向零的强度。",
+    "Largest gradient norm; 0 does not clip.": "梯度范数的上限；0 表示不裁剪。",
+    "Rank of adapters.": "适配器的秩。",
+    "Scale of adapters (default: the rank).": "适配器的缩放（默认等于秩）。",
+    "What adapters reach: att, ffn, low_rank, separated by commas.": (
+        "适配器作用于哪些部分：att、ffn、low_rank，用逗号分隔。"
+    ),
+    "Share of the rows that is measured and never trained on.": (
+        "只用来测量、从不训练的行所占的比例。"
+    ),
+    "auto, bf16 or fp32.": "auto、bf16 或 fp32。",
+    "Hold the base in int8 or nf4 (needs a GPU).": "以 int8 或 nf4 存放基座模型（需要 GPU）。",
+    "Compute layers again instead of keeping them: less memory, more time.": (
+        "重新计算各层而不保留：省内存，费时间。"
+    ),
+    "auto, cpu or cuda.": "auto、cpu 或 cuda。",
+    "Devices on each machine.": "每台机器的设备数。",
+    "Machines.": "机器数。",
+    "How devices share the work: auto, ddp, fsdp or deepspeed_stage_1 to 3.": (
+        "设备如何分工：auto、ddp、fsdp 或 deepspeed_stage_1 到 3。"
+    ),
+    "Seed of shuffling and of what adapters start from.": "打乱数据和初始化适配器的随机种子。",
+    "Seconds between checkpoints.": "两次检查点之间的秒数。",
+    "Weights & Biases: off, offline or online.": "Weights & Biases：off、offline 或 online。",
+    "Project of Weights & Biases.": "Weights & Biases 的项目名。",
+    "training": "正在训练",
+    "waiting": "等待",
+    "running": "运行中",
+    "stopped": "已停止",
+    "failed": "失败",
+    "done": "完成",
+    "logged in": "已登录",
+    "not logged in": "未登录",
+    "missing": "未安装",
+    "job {id} has begun": "任务 {id} 已开始",
+    "job {id} will stop after its step": "任务 {id} 将在完成当前步后停止",
+    "job {id} goes on; `rwkv-rag tune show {id} --follow` follows it, "
+    "`rwkv-rag tune stop {id}` ends it": (
+        "任务 {id} 仍在继续；`rwkv-rag tune show {id} --follow` 可继续查看，"
+        "`rwkv-rag tune stop {id}` 可结束它"
+    ),
+    "loss {loss:.3f}, {speed:,.0f} tok/s, {memory:.1f} GB": (
+        "损失 {loss:.3f}，{speed:,.0f} token/秒，{memory:.1f} GB"
+    ),
+    "job {id} is {status}; `rwkv-rag tune resume {id}` goes on": (
+        "任务 {id} {status}；`rwkv-rag tune resume {id}` 可继续"
+    ),
+    "{name}: loss {before} before, {after} after, on rows never trained on": (
+        "{name}：在从未训练过的行上，损失由 {before} 变为 {after}"
+    ),
+    "{memory:.1f} GB of memory of {free:.1f} GB free; {trainable:,} numbers train": (
+        "需要内存 {memory:.1f} GB，可用 {free:.1f} GB；训练 {trainable:,} 个参数"
+    ),
+    "about {minutes:.1f} minutes": "大约 {minutes:.1f} 分钟",
+    "would fit with: {way}": "改用 {way} 即可放下",
+    "Weights & Biases: {login}": "Weights & Biases：{login}",
+    "no job yet; start one with `rwkv-rag tune start METHOD --data FILE`": (
+        "还没有任务；用 `rwkv-rag tune start 方法 --data 文件` 启动一个"
+    ),
+    "job": "任务",
+    "method": "方法",
+    "status": "状态",
+    "step": "步",
+    "loss": "损失",
+    "before": "训练前",
+    "after": "训练后",
+    "begun": "开始时间",
     # running
     "error": "错误",
     "interrupted": "已中断",

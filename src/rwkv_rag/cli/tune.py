@@ -2,6 +2,260 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
+from rich.table import Table
+
+from rwkv_rag.cli import tune_data
+from rwkv_rag.cli.options import Home, Json, session
+from rwkv_rag.cli.screen import Screen, printable, printable_lines
+from rwkv_rag.cli.tune_options import with_settings
+from rwkv_rag.errors import TuningFailed
+from rwkv_rag.messages import explain_reason
+from rwkv_rag.types import TuneEstimate, TuneJob, TuneSettings
+
+if TYPE_CHECKING:
+    from rwkv_rag.interfaces import Tuner
+
+LOOK_S = 0.5  # between two looks at a job that is followed
+INTERRUPTED = 130
+UNFINISHED = ("waiting", "running")
+
+Id = Annotated[str, typer.Argument(help="Id of the job, or how it begins.")]
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="Stay until the job ends.")]
+Base = Annotated[
+    str | None, typer.Option(help="Model to tune: builtin or an RWKV checkpoint (default: as set).")
+]
 
 app = typer.Typer(no_args_is_help=True)
+app.command("data")(tune_data.data)
+app.command("rows")(tune_data.rows)
+
+
+@app.command("start")
+@with_settings
+def start(
+    ctx: typer.Context,
+    settings: TuneSettings,
+    model: Base = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Do not follow the job.")] = False,
+    json: Json = False,
+    home: Home = None,
+) -> None:
+    """Start a fine-tuning; it goes on if this command is ended."""
+    here = session(ctx, home, model)
+    from rwkv_rag import app as root
+
+    tuner = root.open_tuner(here.settings)
+    job = tuner.start(replace(settings, base=here.settings.model))
+    if not json:
+        here.screen.note("job {id} has begun", id=job.id)
+    if not detach:
+        job = follow(here.screen, tuner, job.id)
+    if json:
+        here.screen.json(job_record(job))
+    _ended(here.screen, job, quiet=json)
+
+
+@app.command("estimate")
+@with_settings
+def estimate(
+    ctx: typer.Context,
+    settings: TuneSettings,
+    model: Base = None,
+    json: Json = False,
+    home: Home = None,
+) -> None:
+    """Say what a fine-tuning would need, and start nothing."""
+    here = session(ctx, home, model)
+    from rwkv_rag import app as root
+
+    found = root.open_tuner(here.settings).estimate(replace(settings, base=here.settings.model))
+    if json:
+        return here.screen.json({**asdict(found), "fits": found.fits})
+    _show_estimate(here.screen, found)
+    _show_login(here.screen, settings)
+
+
+@app.command("list")
+def list_jobs(ctx: typer.Context, json: Json = False, home: Home = None) -> None:
+    """List the fine-tuning jobs, the newest first."""
+    here = session(ctx, home)
+    from rwkv_rag import app as root
+
+    jobs = root.open_tuner(here.settings).jobs()
+    if json:
+        return here.screen.json([job_record(job) for job in jobs])
+    if not jobs:
+        return here.screen.note(
+            "no job yet; start one with `rwkv-rag tune start METHOD --data FILE`"
+        )
+    here.screen.out.print(_table(here.screen, jobs))
+
+
+@app.command("show")
+def show(
+    ctx: typer.Context, id: Id, follow_it: Follow = False, json: Json = False, home: Home = None
+) -> None:
+    """Show a job: its settings, how far it is, and what it learned."""
+    here = session(ctx, home)
+    from rwkv_rag import app as root
+
+    tuner = root.open_tuner(here.settings)
+    job = follow(here.screen, tuner, id) if follow_it else tuner.job(id)
+    if json:
+        return here.screen.json(job_record(job))
+    here.screen.out.print(_table(here.screen, [job]))
+    for name, value in asdict(job.settings).items():
+        here.screen.out.print(f"  {name:<14} {printable(str(value))}")
+    _show_login(here.screen, job.settings)
+    if job.reason:
+        here.screen.out.print(printable(explain_reason(job.reason, here.screen.language)))
+
+
+@app.command("stop")
+def stop(ctx: typer.Context, id: Id, home: Home = None) -> None:
+    """Ask a job to write a checkpoint and end."""
+    here = session(ctx, home)
+    from rwkv_rag import app as root
+
+    tuner = root.open_tuner(here.settings)
+    job = tuner.job(id)
+    tuner.stop(job.id)
+    here.screen.say("job {id} will stop after its step", id=job.id)
+
+
+@app.command("resume")
+def resume(
+    ctx: typer.Context,
+    id: Id,
+    detach: Annotated[bool, typer.Option("--detach", help="Do not follow the job.")] = False,
+    json: Json = False,
+    home: Home = None,
+) -> None:
+    """Go on from the last checkpoint of a job that was stopped, interrupted or failed."""
+    here = session(ctx, home)
+    from rwkv_rag import app as root
+
+    tuner = root.open_tuner(here.settings)
+    job = tuner.resume(id)
+    if not detach:
+        job = follow(here.screen, tuner, job.id)
+    if json:
+        here.screen.json(job_record(job))
+    _ended(here.screen, job, quiet=json)
+
+
+@app.command("logs")
+def logs(ctx: typer.Context, id: Id, follow_it: Follow = False, home: Home = None) -> None:
+    """Print what a job's process wrote."""
+    here = session(ctx, home)
+    from rwkv_rag import app as root
+
+    tuner, shown = root.open_tuner(here.settings), 0
+    while True:
+        job, text = tuner.job(id), tuner.logs(id)
+        here.screen.out.print(printable_lines(text[shown:]), end="")
+        shown = len(text)
+        if not follow_it or job.status not in UNFINISHED:
+            return
+        time.sleep(LOOK_S)
+
+
+def follow(screen: Screen, tuner: Tuner, id: str) -> TuneJob:
+    """Watch a job to its end; Ctrl-C stops the watching and not the job."""
+    try:
+        with screen.progress("training") as bar:
+            while (job := tuner.job(id)).status in UNFINISHED:
+                bar.show(job.step, job.steps or None, _said(screen, job))
+                time.sleep(LOOK_S)
+    except KeyboardInterrupt:
+        screen.note(
+            "job {id} goes on; `rwkv-rag tune show {id} --follow` follows it, "
+            "`rwkv-rag tune stop {id}` ends it",
+            id=id,
+        )
+        raise typer.Exit(INTERRUPTED) from None
+    return job
+
+
+def job_record(job: TuneJob) -> dict[str, Any]:
+    """A job as JSON."""
+    return {**asdict(job), "settings": {**asdict(job.settings), "data": str(job.settings.data)}}
+
+
+def _said(screen: Screen, job: TuneJob) -> str:
+    if job.loss is None:
+        return screen.text(job.status)
+    return screen.text(
+        "loss {loss:.3f}, {speed:,.0f} tok/s, {memory:.1f} GB",
+        loss=job.loss,
+        speed=job.tokens_per_s,
+        memory=job.memory_bytes / 1e9,
+    )
+
+
+def _ended(screen: Screen, job: TuneJob, *, quiet: bool) -> None:
+    """Say how a job ended. Raises TuningFailed where it failed."""
+    if job.status == "failed":
+        raise TuningFailed(f"job {job.id} failed: {job.reason}")
+    if quiet or job.status in UNFINISHED:
+        return
+    if job.status != "done":
+        return screen.note(
+            "job {id} is {status}; `rwkv-rag tune resume {id}` goes on",
+            id=job.id,
+            status=screen.text(job.status),
+        )
+    screen.say(
+        "{name}: loss {before} before, {after} after, on rows never trained on",
+        name=job.settings.name,
+        before=_figure(job.before),
+        after=_figure(job.after),
+    )
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _show_login(screen: Screen, settings: TuneSettings) -> None:
+    if settings.wandb == "off":
+        return
+    from rwkv_rag import app as root
+
+    screen.note("Weights & Biases: {login}", login=screen.text(root.wandb_login()))
+
+
+def _show_estimate(screen: Screen, found: TuneEstimate) -> None:
+    screen.say(
+        "{memory:.1f} GB of memory of {free:.1f} GB free; {trainable:,} numbers train",
+        memory=found.memory_bytes / 1e9,
+        free=found.available_bytes / 1e9,
+        trainable=found.trainable,
+    )
+    if found.seconds is not None:
+        screen.say("about {minutes:.1f} minutes", minutes=found.seconds / 60)
+    for way in found.cheaper:
+        screen.say("would fit with: {way}", way=way)
+
+
+def _table(screen: Screen, jobs: list[TuneJob]) -> Table:
+    table = Table(box=None, header_style="dim")
+    for title in ("job", "name", "method", "status", "step", "loss", "before", "after", "begun"):
+        table.add_column(screen.text(title), no_wrap=True)
+    for job in jobs:
+        cells = (
+            job.id,
+            job.settings.name,
+            job.settings.method,
+            screen.text(job.status),
+            f"{job.step}/{job.steps}",
+            *map(_figure, (job.loss, job.before, job.after)),
+            job.created[:16].replace("T", " "),
+        )
+        table.add_row(*map(printable, cells))
+    return table

@@ -60,7 +60,7 @@ def matrices_of(settings: TuneSettings, device: torch.device) -> torch.dtype:
         return torch.float32
     if settings.precision == "bf16" or device.type == "cuda":
         return torch.bfloat16
-    known = getattr(torch.cpu, "get_capabilities", dict)()
+    known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     native = known.get("avx512_bf16") or known.get("amx_bf16") or known.get("bf16")
     return torch.bfloat16 if native else torch.float32
 

@@ -6,6 +6,7 @@ is said once, and the figures stay on disk.
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import threading
@@ -110,7 +111,15 @@ def wandb_login() -> str:
         import wandb
     except ImportError:
         return "missing"
-    return "logged in" if wandb.api.api_key else "not logged in"
+    return "logged in" if _has_key(wandb) else "not logged in"
+
+
+def _has_key(wandb: Any) -> bool:
+    """Whether wandb knows a key; versions differ in how to ask without prompting or network."""
+    if "prompt" in inspect.signature(wandb.login).parameters:
+        wandb.setup(wandb.Settings(silent=True))
+        return bool(wandb.login(prompt=False, verify=False))
+    return bool(wandb.api.api_key)
 
 
 class WandbSink:
@@ -172,7 +181,7 @@ class WandbSink:
 
 def _online(wandb: Any, common: Mapping[str, Any], settings: Any) -> Any:
     """An online run, or None with a line in the log."""
-    if not wandb.api.api_key:
+    if not _has_key(wandb):
         log.warning("wandb is not logged in (`wandb login`); this run is kept offline")
         return None
     return _tried(
