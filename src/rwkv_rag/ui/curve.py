@@ -95,7 +95,7 @@ def values(curves: Sequence[Curve], labels: Labels) -> list[dict[str, object]]:
 def spec(curves: Sequence[Curve], labels: Labels, *, height: int = 300) -> dict[str, Any]:
     """The Vega-Lite chart of `values`: curves over one another, each in its colour."""
     names = [each.name for each in curves]
-    legend = {"orient": "top", "title": None} if len(names) > 1 else None
+    legend = {"orient": "top", "title": None, "symbolOpacity": 1, "symbolStrokeWidth": 3}
     tips = [("run", labels.run, ""), ("step", labels.step, ""), ("loss", labels.loss, ".3f")]
     return {
         "height": height,
@@ -110,7 +110,7 @@ def spec(curves: Sequence[Curve], labels: Labels, *, height: int = 300) -> dict[
                 "field": "run",
                 "type": "nominal",
                 "scale": {"domain": names, "range": list(COLOURS[: len(names)])},
-                "legend": legend,
+                "legend": legend if len(names) > 1 else None,
             },
             "tooltip": [
                 {"field": field, "title": title, **({"format": form} if form else {})}

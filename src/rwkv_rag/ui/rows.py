@@ -49,6 +49,11 @@ class Draft:
     lines: list[dict[str, Any]] = field(default_factory=list)
     round: int = 0
 
+    def add(self, record: table.Record) -> None:
+        """Put one more row under the others. Touches no session: see `_make`."""
+        self.lines.append(table.line(len(self.records), record))
+        self.records.append(record)
+
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
@@ -106,15 +111,12 @@ def _begin(draft: Draft) -> None:
     """Put `draft` on the table. A new round gives the table a new key, so old edits are gone."""
     last = _draft()
     draft.round = last.round + 1 if last else 0
-    draft.lines = [table.line(number, record) for number, record in enumerate(draft.records)]
-    for line in draft.lines:
-        line["kind"] = _kind_name(line["kind"])
     st.session_state["tune_draft"] = draft
 
 
 def _kind_name(kind: str) -> str:
     known = {"answer": text("answer"), "refusal": text("refusal"), "question": text("question")}
-    return known.get(kind, kind)
+    return known.get(kind, kind)  # a file may call its kinds what it likes
 
 
 def _from_base() -> None:
@@ -145,26 +147,27 @@ def _from_base() -> None:
 
 
 def _make(shared: engine.Engine, base: str, wanted: int, refusals: float) -> None:
-    """Make rows, showing them as they come. Stopping reruns the page and keeps what there is."""
-    made: list[table.Record] = []
-    draft = Draft(base, made)
+    """Make rows, telling each as it comes.
+
+    Any click ends this run at its next word to the page or the session. So the draft is in the
+    session from its first row on, and gets each row before anything else is said.
+    """
+    draft = Draft(base, [])
     bar = st.progress(0.0, text("Making rows …"))
-    st.button(text("Stop here"), icon=":material/stop_circle:")  # any click ends this run
+    st.button(text("Stop here"), icon=":material/stop_circle:")
     place = st.empty()
-    try:
-        for event in shared.steps(
-            lambda: app.rows_from_knowledge(
-                shared.settings, shared.library, base, rows=wanted, refusals=refusals
-            )
-        ):
-            share = max(event.tried / max(1, event.total), event.rows / wanted)
-            bar.progress(min(1.0, share), _made(event.rows, wanted, event.dropped))
-            if event.row is not None:
-                made.append(dict(event.row))
-                place.caption(plain(table.shown(made[-1])[0]))
-    finally:
-        if made:
-            _begin(draft)
+    for event in shared.steps(
+        lambda: app.rows_from_knowledge(
+            shared.settings, shared.library, base, rows=wanted, refusals=refusals
+        )
+    ):
+        if event.row is not None:
+            draft.add(dict(event.row))
+            if len(draft.records) == 1:
+                _begin(draft)
+            place.caption(plain(draft.lines[-1]["question"]))
+        share = max(event.tried / max(1, event.total), event.rows / wanted)
+        bar.progress(min(1.0, share), _made(event.rows, wanted, event.dropped))
     st.rerun()
 
 
@@ -223,7 +226,7 @@ def _read(path: Path) -> None:
                 continue
             count += 1
             if count <= EDITABLE:
-                draft.records.append(line.value)
+                draft.add(line.value)
             elif not whole:
                 break
     draft.more = count - len(draft.records) if whole else None
@@ -238,7 +241,8 @@ def _edit(draft: Draft) -> bool:
     skip = _problems(draft)
     key = f"tune_table_{draft.round}"
     if key not in st.session_state:  # drawn for the first time since the page or step was left
-        st.session_state["tune_shown"] = draft.lines
+        shown = [{**line, "kind": _kind_name(line["kind"])} for line in draft.lines]
+        st.session_state["tune_shown"] = shown
     draft.lines = st.data_editor(
         st.session_state["tune_shown"],
         key=key,
@@ -263,10 +267,10 @@ def _edit(draft: Draft) -> bool:
 def _columns() -> dict[str, Any]:
     column = st.column_config.TextColumn
     return {
-        "question": column(text("question"), width="medium"),
-        "answer": column(text("answer"), width="medium"),
-        "kind": column(text("kind"), width="small", disabled=True),
-        "source": column(text("source"), width="small", disabled=True),
+        "question": column(text("question"), width=280),
+        "answer": column(text("answer"), width=340),
+        "kind": column(text("kind"), width=70, disabled=True),
+        "source": column(text("source"), width=150, disabled=True),
     }
 
 
@@ -287,7 +291,7 @@ def _problems(draft: Draft) -> bool:
 
 def _size(draft: Draft) -> str:
     shown = text(
-        "{count} rows; click a cell to edit, the last line to add.", count=len(draft.lines)
+        "{count} rows; double-click a cell to edit, the last line to add.", count=len(draft.lines)
     )
     if draft.more is None:
         return shown + " " + text("The file goes on; its other rows are used as they are.")

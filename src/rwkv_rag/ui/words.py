@@ -126,8 +126,8 @@ CHINESE = {
     "answer": "回答",
     "refusal": "拒答",
     "source": "来源",
-    "{count} rows; click a cell to edit, the last line to add.": (
-        "共 {count} 条；点单元格修改，在末行添加。"
+    "{count} rows; double-click a cell to edit, the last line to add.": (
+        "共 {count} 条；双击单元格修改，在末行添加。"
     ),
     "The file goes on; its other rows are used as they are.": "文件后面还有数据，将原样使用。",
     "{more} more follow and are used as they are.": "后面还有 {more} 条，将原样使用。",
