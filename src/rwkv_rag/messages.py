@@ -265,6 +265,117 @@ CHINESE: tuple[tuple[str, str], ...] = (
     ),
     (r"there is no row left; keep at least one", "没有剩下数据，请至少保留一行"),
     (r"(.+) cannot be written: (?P<why>.+)", "{0} 无法写入：{1}"),
+    # importing and exporting them
+    (r"(.+) cannot be imported: (?P<why>.+)", "{0} 无法导入：{1}"),
+    (r"damaged, cut short, or more than tensors \(.+\)?", "已损坏、不完整，或含有张量以外的内容"),
+    (r"holds a (\S+) instead of tensors", "内容是 {0}，不是张量"),
+    (r"entry (.+) is a (\S+), not a tensor", "条目 {0} 是 {1}，不是张量"),
+    (r"(\S+) holds (\S+), expected floats", "{0} 的类型是 {1}，应为浮点数"),
+    (r"(.+) is a whole model; .+", "{0} 是完整的模型，不需要导入，请直接用 --model 指定它"),
+    (
+        r"(.+) is a Bone adapter from before DiSHA, .+",
+        "{0} 是 DiSHA 之前的 Bone 适配器，几种形式无法区分，请用当初训练它的程序合并",
+    ),
+    (
+        r"(.+) holds no tuned state and no adapter that is known here \((.+), …\); .+",
+        "{0} 中没有认识的状态或适配器（{1}）；"
+        "支持 time_state、LoRA、PiSSA、DiSHA、MiSS 和 peft 目录",
+    ),
+    (
+        r"(.+) does not exist; give a file, or a folder of peft's",
+        "{0} 不存在，请给文件或 peft 目录",
+    ),
+    (
+        r"(.+) is no config of peft \(.+\); check the folder",
+        "{0} 不是 peft 的配置文件，请检查该目录",
+    ),
+    (r"(.+) uses (\w+), which cannot be imported; .+", "{0} 用了 {1}，无法导入，请用 peft 合并"),
+    (r"(.+) holds values that are no numbers; .+", "{0} 含有无效数值，请重新下载"),
+    (
+        r"(.+) is a PiSSA adapter, of use only with its first pairs; .+",
+        "{0} 是 PiSSA 适配器，还需要它的初始值，请用 --init 给出那个文件",
+    ),
+    (
+        r"(.+) began as (.+), which changed the base; .+",
+        "{0} 以 {1} 起步，改动过基座，请用 peft 合并",
+    ),
+    (
+        r"(.+) is a LoRA that does not say its alpha; .+",
+        "{0} 是 LoRA，但没有写明 alpha，请用 --alpha 给出训练时的值（多为 32）",
+    ),
+    (
+        r"(.+) has the first pairs of (\d+) matrices and (.+) changes (\d+); .+",
+        "{0} 有 {1} 个矩阵的初始值，而 {2} 改动 {3} 个；请用 --init 给出同一次训练的文件",
+    ),
+    (
+        r"(.+) has (\S+) as (.+) and (.+) as (.+); give the file of the same training .+",
+        "{1} 在 {0} 中是 {2}，在 {3} 中是 {4}；请用 --init 给出同一次训练的文件",
+    ),
+    (
+        r"(.+) is a MiSS adapter of the mode bat, .+",
+        "{0} 是 bat 模式的 MiSS 适配器，请用 peft 合并",
+    ),
+    (
+        r"the adapter's (\S+) has shape (.+), which does not fit (.+) of the model; .+",
+        "适配器的 {0} 形状是 {1}，与模型的 {2} 不符；请与微调时的模型一起使用",
+    ),
+    (
+        r"the adapter changes (\S+), which the model does not have; .+",
+        "适配器改动 {0}，模型没有它；请与微调时的模型一起使用",
+    ),
+    (
+        r"(.+) has only a part of the pair for (\S+); .+",
+        "{0} 中 {1} 的 A、B 不完整，请重新获取文件",
+    ),
+    (
+        r"the adapter comes with (\S+) as (.+), which the model has as (.+); .+",
+        "适配器带有 {0}，形状是 {1}，与模型的（{2}）不符；请与微调时的模型一起使用",
+    ),
+    (
+        r"the tuned state has (\d+) layers, the model (\d+); .+",
+        "状态有 {0} 层，模型有 {1} 层；请与微调时的模型一起使用",
+    ),
+    (
+        r"(\S+time_state) is (.+), the model needs (.+); .+",
+        "{0} 的形状是 {1}，模型需要 {2}；请与微调时的模型一起使用",
+    ),
+    (r"(.+) says no form that is known; .+", "{0} 的格式不明；请以 .safetensors 或 .pth 结尾"),
+    (r"(.+) is a whole model already; export it", "{0} 已经是完整的模型，请直接导出"),
+    (r"(.+) must end in \.safetensors, .+", "{0} 须以 .safetensors 结尾"),
+    (r"(.+) exists already; choose another name", "{0} 已经存在，请换一个名称"),
+    (r"(.+) is another model's vocabulary; .+", "{0} 是另一个模型的词表，请换一个目录"),
+    (
+        r"the adapter changes (\S+) by itself, which only our own file can say; .+",
+        "适配器直接改动 {0}，只有 .safetensors 能保存；请这样导出，或合并",
+    ),
+    (
+        r"the adapter has ranks from (\d+) to (\d+), which only our own file can say; .+",
+        "适配器的秩从 {0} 到 {1} 不等，只有 .safetensors 能保存；请这样导出，或合并",
+    ),
+    (r"(.+) cannot be written: (?P<why>.+)", "{0} 无法写入：{1}"),
+    # what tuning methods need
+    (r"there is no tuning method (.+); choose one of (.+)", "没有微调方法 {0}；可选：{1}"),
+    (
+        r"tuning adapters needs peft, which is not installed: (pip install .+)",
+        "微调适配器需要 peft，请安装：{0}",
+    ),
+    (
+        r"quantization needs bitsandbytes, which is not installed: (pip install .+)",
+        "量化需要 bitsandbytes，请安装：{0}",
+    ),
+    (
+        r"quantization is (.+), which needs a GPU.+",
+        "量化方式 {0} 需要 GPU；请不要量化，精度用 bf16",
+    ),
+    (
+        r"quantization is (.+), and (?:PiSSA|full tuning) .+, which needs them whole; .+",
+        "这种方法要用未量化的权重，不能与量化方式 {0} 同用；请改用 lora，或不量化",
+    ),
+    (
+        r"rank is (\d+), and the model's smallest matrix allows (\d+); .+",
+        "秩 {0} 太大，模型最小的矩阵只允许 {1}",
+    ),
+    (r"the checkpoint lacks the start of (\S+); .+", "存档中缺少 {0} 的初始值，请重新开始任务"),
     # the data directory
     (r"the home (.+) is not a directory; .+", "{0} 不是目录，请用 --home 另选"),
     (
@@ -387,6 +498,97 @@ CHINESE: tuple[tuple[str, str], ...] = (
     (
         r"entry (.+) is a (\S+), not a tensor; .+",
         "条目 {0} 是 {1}，不是张量；请给 RWKV-7（x070）模型",
+    ),
+    # jobs of fine-tuning
+    (r"(\S+) cannot be read \((.+)\); start a new job", "{0} 无法读取（{1}），请新建任务"),
+    (
+        r"(.+) cannot be written \((?P<why>.+)\); the last checkpoint is kept: .+",
+        "{0} 无法写入（{1}）；最近的检查点仍在，请腾出空间后继续任务",
+    ),
+    (
+        r"the checkpoint of step (\d+) could not be written \((?P<why>.+)\); the one .+",
+        "第 {0} 步的检查点无法写入（{1}）；上一个检查点仍在，请腾出空间后继续任务",
+    ),
+    (
+        r"the checkpoint of step (\d+) could not be written \((?P<why>.+)\); there is none .+",
+        "第 {0} 步的检查点无法写入（{1}），此前也没有检查点；请腾出空间后继续任务",
+    ),
+    (r"(.+) cannot be written \((?P<why>.+)\); check --home", "{0} 无法写入（{1}），请检查 --home"),
+    (
+        r"(.+) does not fit this training run \(.+\); .+",
+        "{0} 不属于这次训练；请换一个目录，或删除它重新开始",
+    ),
+    (r"(.+) holds no row; .+", "{0} 中没有数据，至少要有一行"),
+    (r"(\S+) is (.+); choose one of (.+)", "{0} 是 {1}，请从 {2} 中选择"),
+    (r"(\S+) is (.+); give a number above 0", "{0} 是 {1}，请给大于 0 的数"),
+    (
+        r"(\S+) is (.+); give a (?:whole )?number from (\S+) to (\S+)",
+        "{0} 是 {1}，应在 {2} 到 {3} 之间",
+    ),
+    (r"an unexpected error \((.+)\); the log says more", "出现意外错误（{0}），详见任务的输出"),
+    (r"chunk is 1; .+", "chunk 是 1；请给 0（切开长行），或不小于 2 的段长"),
+    (r"devices? is (.+), but (\d+) GPUs are here; .+", "设备 {0} 不可用：本机只有 {1} 块 GPU"),
+    (
+        r"device is (.+), but torch finds no GPU here; .+",
+        "设备 {0} 不可用：本机没有 GPU，请选 cpu 或 auto",
+    ),
+    (r"device is (.+); choose auto, cpu or cuda", "设备是 {0}，请选 auto、cpu 或 cuda"),
+    (r"fine-tuning needs (.+); install it with: (.+)", "微调需要 {0}，请安装：{1}"),
+    (r"job (\S+) could not be started: (?P<why>.+)", "任务 {0} 无法启动：{1}"),
+    (r"job (\S+) does not run: it is (?P<why>.+)", "任务 {0} 没有在运行：{1}"),
+    (r"job (\S+) failed: (?P<why>.+)", "任务 {0} 失败：{1}"),
+    (r"job (\S+) is done; .+", "任务 {0} 已完成；要继续训练请新建任务"),
+    (r"job (\S+) is making (.+) already; .+", "任务 {0} 正在生成 {1}；请换一个名称，或先停止它"),
+    (r"job (\S+) runs already(?:: it is (?P<why>.+))?", "任务 {0} 已经在运行{1}"),
+    (r"waiting", "等待中"),
+    (r"running", "运行中"),
+    (r"stopped", "已停止"),
+    (r"interrupted", "被中断"),
+    (r"failed", "失败"),
+    (r"done", "已完成"),
+    (
+        r"lr_final is (.+), above lr \((.+)\); .+",
+        "最终学习率 {0} 大于起始学习率 {1}，请给更小的值",
+    ),
+    (r"parts is (.+); choose from (.+)", "parts 是 {0}，请从 {1} 中选择"),
+    (
+        r"precision is 'bf16', too coarse .+",
+        "精度 bf16 太粗，full 方法对权重的微小改动会丢失；请选 auto 或 fp32",
+    ),
+    (
+        r"quantization is (.+), but the method full .+",
+        "量化 {0} 不能与 full 方法同用：它训练权重本身；请选 lora 或 state，或不量化",
+    ),
+    (r"quantization is (.+), which needs a GPU; .+", "量化 {0} 需要 GPU，请选 none"),
+    (r"several jobs begin with (.+): (.+); .+", "有几个任务以 {0} 开头：{1}；请多给一个字符"),
+    (r"strategy is (.+) with one device; .+", "策略 {0} 需要多个设备；请增加设备数，或选 auto"),
+    (r"strategy is (.+), which needs DeepSpeed; .+", "策略 {0} 需要 DeepSpeed，请用 pip 安装它"),
+    (r"strategy is (.+), which needs GPUs; .+", "策略 {0} 需要 GPU，请选 ddp 或 auto"),
+    (
+        r"strategy is (.+), which takes one backward pass a step; .+",
+        "策略 {0} 每步只能反向一次；请把 accumulate 设为 1、chunk 设为 0，或选 fsdp",
+    ),
+    (r"there is no job (.+); none has been started yet", "没有任务 {0}；还没有启动过任务"),
+    (r"there is no job (.+); there are: (.+)", "没有任务 {0}；已有：{1}"),
+    (
+        r"there was not enough memory \((.+)\); .+",
+        "内存不足（{0}）；请减小 batch、缩短 context 或打开 checkpointing 后重新开始",
+    ),
+    (
+        r"this fine-tuning needs (.+) of memory and (.+) are free; close .+",
+        "这次微调需要内存 {0}，可用 {1}；请关闭其他程序，或选更小的模型",
+    ),
+    (
+        r"this fine-tuning needs (.+) of memory and (.+) are free; what would fit: (.+)",
+        "这次微调需要内存 {0}，可用 {1}；以下设置可以放下：{2}",
+    ),
+    (
+        r"wandb is not installed; install it with: (.+), or .+",
+        "没有安装 wandb，请安装：{0}，或关闭 wandb",
+    ),
+    (
+        r"the (?:loss|gradient) is (\S+) at step (\d+); .+: start again with a lower lr than (.+)",
+        "第 {1} 步的损失或梯度是 {0}，训练已停止，最近的检查点仍在；请用小于 {2} 的学习率重新开始",
     ),
     # what the operating system says
     (r"Permission denied", "没有权限"),
