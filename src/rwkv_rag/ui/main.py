@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from rwkv_rag.ui import chat, engine, library
+from rwkv_rag.ui import chat, engine, library, tuning
 from rwkv_rag.ui.notices import errors_shown
 from rwkv_rag.ui.sources import STYLE
 from rwkv_rag.ui.words import LANGUAGES, text
@@ -28,6 +28,12 @@ def main() -> None:
                 title=text("Knowledge"),
                 icon=":material/library_books:",
                 url_path="knowledge",
+            ),
+            st.Page(
+                tuning.page,
+                title=text("Tuning"),
+                icon=":material/school:",
+                url_path="tuning",
             ),
         ]
     )
