@@ -25,7 +25,7 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
-from rwkv_rag import app, config
+from rwkv_rag import app, config, models
 from rwkv_rag.cli.demo import DOCUMENTS, FOLLOW_UPS, QUESTIONS
 from rwkv_rag.config import FAKE, Settings
 from rwkv_rag.errors import RagError
@@ -134,7 +134,7 @@ def chinese(library: Knowledge) -> str:
 
 def vocabulary(settings: Settings) -> Path:
     """What texts are tokenized with; the stand-ins have none, so the World vocabulary serves."""
-    return app.WORLD_VOCABULARY if settings.model == FAKE else app.BUILTIN_MODEL / "vocab.txt"
+    return models.WORLD_VOCABULARY if settings.model == FAKE else models.BUILTIN_MODEL / "vocab.txt"
 
 
 def tokenizer_rate(file: Path, text: str, repeats: int) -> float:
@@ -237,7 +237,7 @@ def known(settings: Settings) -> dict[str, object]:
     """What the manifest says of the model that searches: with weights of 0 it is not asked."""
     if settings.model == FAKE:
         return {}
-    text = (app.BUILTIN_MODEL / "manifest.json").read_text(encoding="utf-8")
+    text = (models.BUILTIN_MODEL / "manifest.json").read_text(encoding="utf-8")
     manifest: dict[str, object] = json.loads(text)
     return manifest
 

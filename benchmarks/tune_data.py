@@ -17,12 +17,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rwkv_rag import app
+from rwkv_rag import models
 from rwkv_rag.rwkv.tokenizer import Tokenizer
 from rwkv_rag.tuning.dataset import prepare
 
 GOAL = 3.0  # megabytes of text a second
-DOCUMENTS = app.PACKAGE / "demo" / "documents"
+DOCUMENTS = models.PACKAGE / "demo" / "documents"
 
 
 def paragraphs() -> list[str]:
@@ -70,7 +70,7 @@ def peak_mebibytes() -> float:
 
 
 def measure(megabytes: float) -> dict[str, dict[str, float]]:
-    tokenizer = Tokenizer.from_file(app.BUILTIN_MODEL / "vocab.txt")
+    tokenizer = Tokenizer.from_file(models.BUILTIN_MODEL / "vocab.txt")
     tokenizer.encode("warm up: compiles the inner loops")
     figures = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rwkv_rag import app
+from rwkv_rag import app, models
 from rwkv_rag.config import Settings
 from rwkv_rag.encoders.base import MODEL, Base
 from rwkv_rag.encoders.embedder import RwkvEmbedder
@@ -18,12 +18,12 @@ from rwkv_rag.encoders.reranker import RwkvReranker
 from rwkv_rag.knowledge.library import Library
 from rwkv_rag.types import Answer
 
-DOCUMENTS = app.PACKAGE / "demo" / "documents"
+DOCUMENTS = models.PACKAGE / "demo" / "documents"
 
 
 @pytest.fixture(scope="module")
 def base() -> Base:
-    return Base(app.BUILTIN_MODEL)
+    return Base(models.BUILTIN_MODEL)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def ask(library: Library, question: str) -> Answer:
 
 
 def test_it_fits_into_sixty_mebibytes() -> None:
-    assert sum(file.stat().st_size for file in app.BUILTIN_MODEL.iterdir()) < 60 * 2**20
+    assert sum(file.stat().st_size for file in models.BUILTIN_MODEL.iterdir()) < 60 * 2**20
 
 
 def test_every_role_runs_on_it(base: Base) -> None:
@@ -101,7 +101,7 @@ def test_it_refuses_what_no_document_answers(library: Library) -> None:
 def test_damaged_weights_are_an_error_of_ours(tmp_path: Path) -> None:
     from rwkv_rag.errors import UnsupportedModel
 
-    for file in app.BUILTIN_MODEL.iterdir():
+    for file in models.BUILTIN_MODEL.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     whole = (tmp_path / MODEL).read_bytes()
     (tmp_path / MODEL).write_bytes(whole[: len(whole) // 2])
@@ -111,6 +111,6 @@ def test_damaged_weights_are_an_error_of_ours(tmp_path: Path) -> None:
 
 def test_the_manifest_is_filled_in() -> None:
     """Export leaves it cautious; calibrate.py measures."""
-    manifest = Manifest.read(app.BUILTIN_MODEL)
+    manifest = Manifest.read(models.BUILTIN_MODEL)
     assert set(manifest.head_weight) == {"zh", "en"}
     assert 0 < manifest.relevance < 1

@@ -1,4 +1,4 @@
-"""Composition root: alone names concrete classes. Heavy imports wait in the builders.
+"""Composition root: with `models`, alone names concrete classes. Heavy imports wait in builders.
 
 `Settings.model` decides: "builtin" is the model in the package, "fake" deterministic stand-ins, and
 a path the user's own checkpoint, which replaces the model that writes and nothing else. What
@@ -9,39 +9,27 @@ from __future__ import annotations
 
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from rwkv_rag import models
 from rwkv_rag.config import BUILTIN, FAKE, Settings
-from rwkv_rag.errors import InputError, UnsupportedModel
+from rwkv_rag.errors import InputError
 from rwkv_rag.interfaces import Embedder, Generator, Knowledge, Reader, Reranker, Tuner
 
 if TYPE_CHECKING:
-    from rwkv_rag.encoders.base import Base
     from rwkv_rag.encoders.manifest import Manifest
     from rwkv_rag.evaluation.report import Report
     from rwkv_rag.knowledge.library import Library
     from rwkv_rag.rag.answering import Answerer
     from rwkv_rag.rag.pipeline import Pipeline
-    from rwkv_rag.rwkv.engine import Engine
-    from rwkv_rag.rwkv.tuned import Shelf, Tuned
+    from rwkv_rag.rwkv.tuned import Tuned
     from rwkv_rag.tuning.dataset import Prepared
     from rwkv_rag.tuning.from_knowledge import RowEvent
     from rwkv_rag.tuning.jsonl import Line
-    from rwkv_rag.tuning.settings import BaseFiles
-
-PACKAGE = Path(__file__).parent
-BUILTIN_MODEL = PACKAGE / "builtin"
-BUILTIN_VOCABULARY = BUILTIN_MODEL / "vocab.txt"
-WORLD_VOCABULARY = PACKAGE / "rwkv" / "rwkv_vocab_v20230424.txt"
-
-Stamp = tuple[int, int]
-_opening = threading.Lock()  # two callers must not load one model twice
 
 
 def open_library(settings: Settings) -> Library:
@@ -52,7 +40,7 @@ def open_library(settings: Settings) -> Library:
         from rwkv_rag.testing import HashEmbedder, OverlapReranker
 
         return Library(settings.home, HashEmbedder(), OverlapReranker())
-    weight = _manifest().rerank_weight
+    weight = models.manifest().rerank_weight
     return Library(settings.home, _embedder, _reranker if weight else None, rerank_weight=weight)
 
 
@@ -78,16 +66,16 @@ def open_answerer(
     """
     from rwkv_rag.rag.answering import Answerer, Answering
 
-    settings = _with_whole_model(replace(settings, tuned=tuned or settings.tuned))
+    settings = models.with_whole_model(replace(settings, tuned=tuned or settings.tuned))
     if settings.model == FAKE:
         return _stand_in_answerer(settings)
-    known, shelved = _manifest(), _shelved(Path(settings.model))
+    known, shelved = models.manifest(), models.shelved(Path(settings.model))
     # What free answers say they were written with; nothing for a model as it came.
     writer = " + ".join(filter(None, (shelved.name if shelved else "", settings.tuned)))
     own = settings.model != BUILTIN and shelved is None
     generator: Generator | None = None
     if own or writer or known.writes:
-        writing = open_engine(settings).generator(settings.tuned)
+        writing = models.open_engine(settings).generator(settings.tuned)
         generator = lend(writing) if lend else writing
     if own:
         how = Answering(strategy="ground", writes=True, writer=writer)
@@ -95,67 +83,6 @@ def open_answerer(
     writes = generator is not None
     how = Answering(strategy="read", threshold=known.relevance, writes=writes, writer=writer)
     return Answerer(how, reader=_reader(known), generator=generator)
-
-
-def open_engine(settings: Settings) -> Engine:
-    """The model that writes: in memory once for the process, whoever asks for it."""
-    if settings.model == FAKE:
-        raise InputError("the stand-ins write without an engine; choose a model with --model")
-    files = base_files(settings.model)
-    with _opening:
-        return _engine(files, settings.home, _stamp(files.model))
-
-
-def models(settings: Settings) -> dict[str, str]:
-    """The models that can write, by name: what `Settings.model` is to be for each."""
-    if settings.model == FAKE:
-        return {}
-    shelf = _shelf(settings)
-    whole = [tuned.name for tuned in shelf.all() if tuned.kind == "model"]
-    known = {BUILTIN: BUILTIN} | {name: str(shelf.tensors(name)) for name in whole}
-    return known | {base_files(settings.model).name: settings.model}
-
-
-def quotes_by_reader(settings: Settings) -> bool:
-    """Whether strict answers come from the reader; only a model of the user's own writes them."""
-    return settings.model == BUILTIN or _shelved(Path(settings.model)) is not None
-
-
-def tuned_on(settings: Settings) -> list[Tuned]:
-    """The states and adapters on the shelf that belong to `settings.model`."""
-    changes = [tuned for tuned in _shelf(settings).all() if tuned.kind != "model"]
-    if settings.model == FAKE or not changes:
-        return []
-    base = _sha256(path := base_files(settings.model).model, _stamp(path))
-    return [tuned for tuned in changes if tuned.base == base]
-
-
-def _shelf(settings: Settings) -> Shelf:
-    from rwkv_rag.rwkv.tuned import Shelf
-
-    return Shelf(settings.home)
-
-
-def _with_whole_model(settings: Settings) -> Settings:
-    """A tuned model takes the model's place; states and adapters are left for the engine."""
-    if not settings.tuned or settings.model == FAKE:
-        return settings
-    shelf = _shelf(settings)
-    if shelf.find(settings.tuned).kind != "model":
-        return settings
-    return replace(settings, model=str(shelf.tensors(settings.tuned)), tuned="")
-
-
-def _shelved(path: Path) -> Tuned | None:
-    """What was tuned, if that is where a model comes from."""
-    from rwkv_rag.errors import CorruptData, NotFound
-    from rwkv_rag.rwkv.tuned import FILES, Tuned
-
-    try:
-        tuned = Tuned.read(path.parent)
-    except (NotFound, CorruptData):
-        return None
-    return tuned if path.name == FILES["model"] == FILES[tuned.kind] else None
 
 
 def _stand_in_answerer(settings: Settings) -> Answerer:
@@ -174,7 +101,7 @@ def _reader(known: Manifest) -> Reader:
     from rwkv_rag.encoders.reader import RwkvReader
     from rwkv_rag.encoders.weighed import WeighedReader
 
-    return WeighedReader(lambda: RwkvReader(_builtin()), known.head_weight)
+    return WeighedReader(lambda: RwkvReader(models.builtin()), known.head_weight)
 
 
 def evaluate(
@@ -204,37 +131,19 @@ def measure(settings: Settings, progress: Callable[[str], None]) -> dict[str, An
         raise InputError("the stand-ins have no speed to measure; give --model FILE")
     from rwkv_rag.rwkv.measure import measure
 
-    return dict(measure(base_files(settings.model).model, progress=progress))
+    return dict(measure(models.base_files(settings.model).model, progress=progress))
 
 
 def open_tuner(settings: Settings) -> Tuner:
     """Fine-tuning jobs under `settings.home`; torch loads when one is to be started."""
     from rwkv_rag.tuning.jobs import Jobs
 
-    return Jobs(settings.home, base_files)
-
-
-def base_files(model: str) -> BaseFiles:
-    """The files of a base: "builtin" or the path of a checkpoint.
-
-    The vocabulary lies beside the checkpoint as vocab.txt; a model tuned from the builtin one needs
-    none, and any other has the World vocabulary.
-    """
-    from rwkv_rag.tuning.settings import BaseFiles
-
-    if model == BUILTIN:
-        return BaseFiles(BUILTIN, BUILTIN_MODEL / "model.safetensors", BUILTIN_VOCABULARY)
-    path = Path(model).expanduser().absolute()
-    shelved = _shelved(path)
-    name, base = (shelved.name, shelved.base_name) if shelved else (path.stem, "")
-    beside = path.with_name("vocab.txt")
-    otherwise = BUILTIN_VOCABULARY if base == BUILTIN else WORLD_VOCABULARY
-    return BaseFiles(name, path, beside if beside.exists() else otherwise)
+    return Jobs(settings.home, models.base_files)
 
 
 def all_tuned(settings: Settings) -> list[Tuned]:
     """Everything on the shelf, by name."""
-    return _shelf(settings).all()
+    return models.shelf(settings).all()
 
 
 def import_tuned(
@@ -250,7 +159,7 @@ def import_tuned(
     from rwkv_rag.rwkv.tuned import Tuned
     from rwkv_rag.tuning import exports, formats
 
-    shelf, files = _shelf(settings), base_files(settings.model)
+    shelf, files = models.shelf(settings), models.base_files(settings.model)
     shelf.check_free(name)
     base = load_checkpoint(files.model)
     found = formats.read(file, base, alpha=alpha, first=first)
@@ -274,7 +183,7 @@ def export_tuned(settings: Settings, name: str, path: Path) -> str:
     """Write something from the shelf for other programs; says in words what was written."""
     from rwkv_rag.tuning import exports
 
-    return exports.export(_shelf(settings), name, path)
+    return exports.export(models.shelf(settings), name, path)
 
 
 def merge_tuned(settings: Settings, name: str, path: Path) -> None:
@@ -282,15 +191,15 @@ def merge_tuned(settings: Settings, name: str, path: Path) -> None:
     from rwkv_rag.rwkv.checkpoint import load_checkpoint
     from rwkv_rag.tuning import exports
 
-    files = base_files(settings.model)
-    vocabulary = None if files.vocabulary == WORLD_VOCABULARY else files.vocabulary
+    files = models.base_files(settings.model)
+    vocabulary = None if files.vocabulary == models.WORLD_VOCABULARY else files.vocabulary
     base = load_checkpoint(files.model)
-    exports.merge(_shelf(settings), name, base, path, vocabulary=vocabulary)
+    exports.merge(models.shelf(settings), name, base, path, vocabulary=vocabulary)
 
 
 def remove_tuned(settings: Settings, name: str) -> None:
     """Take something off the shelf for good."""
-    _shelf(settings).remove(name)
+    models.shelf(settings).remove(name)
 
 
 def wandb_login() -> str:
@@ -340,9 +249,9 @@ def rows_from_knowledge(
 
 
 def _question_writer(settings: Settings) -> Generator | None:
-    if settings.model == FAKE or (settings.model == BUILTIN and not _manifest().writes):
+    if settings.model == FAKE or (settings.model == BUILTIN and not models.manifest().writes):
         return None
-    return open_engine(settings).generator()
+    return models.open_engine(settings).generator()
 
 
 def prepare_rows(
@@ -359,7 +268,7 @@ def prepare_rows(
     from rwkv_rag.tuning.dataset import prepare
 
     model = BUILTIN if settings.model == FAKE else settings.model
-    tokenizer = Tokenizer.from_file(base_files(model).vocabulary)
+    tokenizer = Tokenizer.from_file(models.base_files(model).vocabulary)
     return prepare(
         source, prefix, tokenizer, scored=scored, skip_bad=skip_bad, progress=progress,
         vocabulary=_vocabulary_size(settings, tokenizer.vocab_size),
@@ -372,7 +281,7 @@ def _vocabulary_size(settings: Settings, tokens: int) -> int:
 
     if settings.model == FAKE:
         return tokens
-    return load_checkpoint(base_files(settings.model).model).shape.vocab
+    return load_checkpoint(models.base_files(settings.model).model).shape.vocab
 
 
 def magic_prime(prepared: Prepared, context: int) -> int | None:
@@ -394,73 +303,10 @@ def _temporary_library(settings: Settings) -> Iterator[Knowledge]:
 def _embedder() -> Embedder:
     from rwkv_rag.encoders.embedder import RwkvEmbedder
 
-    return RwkvEmbedder(_builtin())
+    return RwkvEmbedder(models.builtin())
 
 
 def _reranker() -> Reranker:
     from rwkv_rag.encoders.reranker import RwkvReranker
 
-    return RwkvReranker(_builtin())
-
-
-def _manifest() -> Manifest:
-    """What is known of the model in the package; read without torch."""
-    from rwkv_rag.encoders.manifest import Manifest
-
-    return Manifest.read(BUILTIN_MODEL)
-
-
-@cache
-def _builtin() -> Base:
-    """The model in the package, in memory once for all its roles."""
-    from rwkv_rag.encoders.base import Base
-
-    return Base(BUILTIN_MODEL)
-
-
-@lru_cache(maxsize=2)
-def _engine(files: BaseFiles, home: Path, _: Stamp) -> Engine:
-    from rwkv_rag.rwkv.engine import Engine
-    from rwkv_rag.rwkv.state import State
-    from rwkv_rag.rwkv.tuned import Shelf
-
-    sha256 = partial(_sha256, files.model, _stamp(files.model))
-    if files.name == BUILTIN:
-        base = _builtin()
-        made = base.model, base.tokenizer
-        return Engine(*made, name=BUILTIN, base_sha256=sha256, shelf=Shelf(home))
-    from rwkv_rag.rwkv.checkpoint import load_checkpoint
-    from rwkv_rag.rwkv.tokenizer import Tokenizer
-    from rwkv_rag.rwkv.x070 import X070
-
-    checkpoint = load_checkpoint(files.model)
-    tokenizer = Tokenizer.from_file(files.vocabulary)
-    if tokenizer.vocab_size > checkpoint.shape.vocab:
-        raise UnsupportedModel(
-            f"{files.model.name} knows {checkpoint.shape.vocab:,} tokens and the vocabulary has "
-            f"{tokenizer.vocab_size:,}; put the model's own vocabulary beside it as vocab.txt"
-        )
-    return Engine(
-        X070(checkpoint),
-        tokenizer,
-        name=files.name,
-        base_sha256=sha256,
-        shelf=Shelf(home),
-        state=State.of_checkpoint(checkpoint.extras, checkpoint.shape),
-    )
-
-
-@lru_cache(maxsize=32)
-def _sha256(path: Path, _: Stamp) -> str:
-    from rwkv_rag.rwkv.checkpoint import file_sha256
-
-    return file_sha256(path)
-
-
-def _stamp(path: Path) -> Stamp:
-    """What changes when a file is written anew; nothing for one that is not there."""
-    try:
-        status = path.stat()
-    except OSError:
-        return (0, 0)
-    return status.st_mtime_ns, status.st_size
+    return RwkvReranker(models.builtin())

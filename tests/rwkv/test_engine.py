@@ -343,9 +343,17 @@ def test_the_thread_ends_without_work_and_starts_anew(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scheduler, "IDLE_S", 0.05)
-    first = text(engine.generator(), "Hello")
+    with exclusive:  # its thread waits for the model
+        stream = engine.generator().generate("Hello", sampling=GREEDY, max_tokens=30)
+        reader = threading.Thread(target=list, args=(stream,))
+        reader.start()
+        eventually(lambda: engine._scheduler._thread is not None)
+        thread = engine._scheduler._thread
+    reader.join(10)
     eventually(lambda: engine._scheduler._thread is None)
-    assert not any(thread.name == "rwkv-engine" for thread in threading.enumerate())
+    thread.join(5)
+    assert not thread.is_alive()
+    first = text(engine.generator(), "Hello")
     assert text(engine.generator(), "Hello") == first
 
 
@@ -359,11 +367,11 @@ def test_closing_fails_what_is_under_way(engine: Engine) -> None:
 
 def test_python_can_end_in_the_middle_of_an_answer() -> None:
     program = """
-from rwkv_rag import app
+from rwkv_rag import models
 from rwkv_rag.config import Settings
 from rwkv_rag.types import GREEDY
 from pathlib import Path
-engine = app.open_engine(Settings(home=Path("nowhere")))
+engine = models.open_engine(Settings(home=Path("nowhere")))
 stream = engine.generator().generate("Hello", sampling=GREEDY, max_tokens=10_000)
 print(len(next(stream).text) > 0)
 """

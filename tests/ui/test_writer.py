@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rwkv_rag import app
+from rwkv_rag import models
 from rwkv_rag.config import Settings
 from rwkv_rag.ui import engine
 from rwkv_rag.ui.server import SCRIPT
@@ -17,7 +17,7 @@ from .conftest import engine as _engine  # noqa: F401  (skips this file without 
 from streamlit.testing.v1 import AppTest  # isort: skip
 
 QUESTION = "What is the annual fee?"
-BUILTIN = app.BUILTIN_MODEL / "model.safetensors"
+BUILTIN = models.BUILTIN_WEIGHTS
 
 
 def shelve(home: Path, name: str, *, kind: str = "state", base: str = "") -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import streamlit as st
 
-from rwkv_rag import app
+from rwkv_rag import models
 from rwkv_rag.config import Settings
 from rwkv_rag.rag.answering import Mode
 from rwkv_rag.rwkv.tuned import Tuned
@@ -32,37 +32,37 @@ def chosen(settings: Settings, mode: Mode) -> Writer:
     if "writer" not in st.session_state:
         st.session_state["writer"] = True
         st.session_state.setdefault("tuned", settings.tuned)
-    models = app.models(settings)
-    if not models:
+    known = models.writers(settings)
+    if not known:
         _say_unfit(str(st.session_state.get("tuned", "")))
         return Writer(settings.model, "")
-    _take_preset(settings, models)
-    model = _model(settings, models)
-    fitting = app.tuned_on(replace(settings, model=model))
+    _take_preset(known)
+    model = _model(settings, known)
+    fitting = models.tuned_on(replace(settings, model=model))
     tuned = _tuned(settings, fitting)
-    if tuned and mode == "strict" and app.quotes_by_reader(replace(settings, model=model)):
+    if tuned and mode == "strict" and models.quotes_by_reader(replace(settings, model=model)):
         st.caption(plain(text("Quotes are the reader's; the tuned memory writes free answers.")))
     return Writer(model, tuned)
 
 
-def _take_preset(settings: Settings, models: dict[str, str]) -> None:
+def _take_preset(known: dict[str, str]) -> None:
     """What another page or the address asks for; a whole model is chosen as the model."""
     if asked := st.query_params.get("tuned"):
         del st.query_params["tuned"]
         put("tuned", asked)
     wanted = str(st.session_state.get("tuned", ""))
-    if wanted in models:
+    if wanted in known:
         put("model", wanted)
         put("tuned", "")
 
 
-def _model(settings: Settings, models: dict[str, str]) -> str:
-    names = list(models)
-    first = next(name for name, model in models.items() if model == settings.model)
+def _model(settings: Settings, known: dict[str, str]) -> str:
+    names = list(known)
+    first = next(name for name, model in known.items() if model == settings.model)
     if len(names) == 1:
         return settings.model
     name = st.selectbox(text("Model"), names, key=keyed("model", first, names))
-    return models[name or first]
+    return known[name or first]
 
 
 def _tuned(settings: Settings, fitting: Sequence[Tuned]) -> str:

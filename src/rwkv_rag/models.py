@@ -1,0 +1,174 @@
+"""Which models there are, where their files lie, and each of them in memory once.
+
+A part of the composition root: `app` puts roles and answers together from what is loaded here.
+Heavy imports wait in the functions. Knows no knowledge base and no question.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from functools import cache, lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rwkv_rag.config import BUILTIN, FAKE, Settings
+from rwkv_rag.errors import CorruptData, InputError, NotFound, UnsupportedModel
+
+if TYPE_CHECKING:
+    from rwkv_rag.encoders.base import Base
+    from rwkv_rag.encoders.manifest import Manifest
+    from rwkv_rag.rwkv.engine import Engine
+    from rwkv_rag.rwkv.tuned import Shelf, Tuned
+    from rwkv_rag.tuning.settings import BaseFiles
+
+PACKAGE = Path(__file__).parent
+BUILTIN_MODEL = PACKAGE / "builtin"
+BUILTIN_WEIGHTS = BUILTIN_MODEL / "model.safetensors"
+BUILTIN_VOCABULARY = BUILTIN_MODEL / "vocab.txt"
+WORLD_VOCABULARY = PACKAGE / "rwkv" / "rwkv_vocab_v20230424.txt"
+
+Stamp = tuple[int, int]
+_opening = threading.Lock()  # two callers must not load one model twice
+
+
+def open_engine(settings: Settings) -> Engine:
+    """The model that writes: in memory once for the process, whoever asks for it."""
+    if settings.model == FAKE:
+        raise InputError("the stand-ins write without an engine; choose a model with --model")
+    files = base_files(settings.model)
+    with _opening:
+        return _engine(files, settings.home, _stamp(files.model))
+
+
+def base_files(model: str) -> BaseFiles:
+    """The files of a base: "builtin" or the path of a checkpoint.
+
+    The vocabulary lies beside the checkpoint as vocab.txt; a model tuned from the builtin one needs
+    none, and any other has the World vocabulary.
+    """
+    from rwkv_rag.tuning.settings import BaseFiles
+
+    if model == BUILTIN:
+        return BaseFiles(BUILTIN, BUILTIN_WEIGHTS, BUILTIN_VOCABULARY)
+    path = Path(model).expanduser().absolute()
+    tuned = shelved(path)
+    name, base = (tuned.name, tuned.base_name) if tuned else (path.stem, "")
+    beside = path.with_name("vocab.txt")
+    otherwise = BUILTIN_VOCABULARY if base == BUILTIN else WORLD_VOCABULARY
+    return BaseFiles(name, path, beside if beside.exists() else otherwise)
+
+
+def writers(settings: Settings) -> dict[str, str]:
+    """The models that can write, by name: what `Settings.model` is to be for each."""
+    if settings.model == FAKE:
+        return {}
+    known = {BUILTIN: BUILTIN}
+    for tuned in shelf(settings).all():
+        if tuned.kind == "model":
+            known[tuned.name] = str(shelf(settings).tensors(tuned.name))
+    return known | {base_files(settings.model).name: settings.model}
+
+
+def quotes_by_reader(settings: Settings) -> bool:
+    """Whether strict answers come from the reader; only a model of the user's own writes them."""
+    return settings.model == BUILTIN or shelved(Path(settings.model)) is not None
+
+
+def tuned_on(settings: Settings) -> list[Tuned]:
+    """The states and adapters on the shelf that belong to `settings.model`."""
+    changes = [tuned for tuned in shelf(settings).all() if tuned.kind != "model"]
+    if settings.model == FAKE or not changes:
+        return []
+    base = _sha256(path := base_files(settings.model).model, _stamp(path))
+    return [tuned for tuned in changes if tuned.base == base]
+
+
+def shelf(settings: Settings) -> Shelf:
+    """Where everything tuned lies."""
+    from rwkv_rag.rwkv.tuned import Shelf
+
+    return Shelf(settings.home)
+
+
+def with_whole_model(settings: Settings) -> Settings:
+    """A tuned model takes the model's place; states and adapters are left for the engine."""
+    if not settings.tuned or settings.model == FAKE:
+        return settings
+    if shelf(settings).find(settings.tuned).kind != "model":
+        return settings
+    return replace(settings, model=str(shelf(settings).tensors(settings.tuned)), tuned="")
+
+
+def shelved(path: Path) -> Tuned | None:
+    """What was tuned, if that is where a model comes from."""
+    from rwkv_rag.rwkv.tuned import FILES, Tuned
+
+    try:
+        tuned = Tuned.read(path.parent)
+    except (NotFound, CorruptData):
+        return None
+    return tuned if path.name == FILES["model"] == FILES[tuned.kind] else None
+
+
+def manifest() -> Manifest:
+    """What is known of the model in the package; read without torch."""
+    from rwkv_rag.encoders.manifest import Manifest
+
+    return Manifest.read(BUILTIN_MODEL)
+
+
+@cache
+def builtin() -> Base:
+    """The model in the package, in memory once for all its roles."""
+    from rwkv_rag.encoders.base import Base
+
+    return Base(BUILTIN_MODEL)
+
+
+@lru_cache(maxsize=2)
+def _engine(files: BaseFiles, home: Path, _: Stamp) -> Engine:
+    from rwkv_rag.rwkv.engine import Engine
+    from rwkv_rag.rwkv.state import State
+    from rwkv_rag.rwkv.tuned import Shelf
+
+    sha256 = partial(_sha256, files.model, _stamp(files.model))
+    if files.model == BUILTIN_WEIGHTS:
+        base = builtin()
+        made = base.model, base.tokenizer
+        return Engine(*made, name=BUILTIN, base_sha256=sha256, shelf=Shelf(home))
+    from rwkv_rag.rwkv.checkpoint import load_checkpoint
+    from rwkv_rag.rwkv.tokenizer import Tokenizer
+    from rwkv_rag.rwkv.x070 import X070
+
+    checkpoint = load_checkpoint(files.model)
+    tokenizer = Tokenizer.from_file(files.vocabulary)
+    if tokenizer.vocab_size > checkpoint.shape.vocab:
+        raise UnsupportedModel(
+            f"{files.model.name} knows {checkpoint.shape.vocab:,} tokens and the vocabulary has "
+            f"{tokenizer.vocab_size:,}; put the model's own vocabulary beside it as vocab.txt"
+        )
+    return Engine(
+        X070(checkpoint),
+        tokenizer,
+        name=files.name,
+        base_sha256=sha256,
+        shelf=Shelf(home),
+        state=State.of_checkpoint(checkpoint.extras, checkpoint.shape),
+    )
+
+
+@lru_cache(maxsize=32)
+def _sha256(path: Path, _: Stamp) -> str:
+    from rwkv_rag.rwkv.checkpoint import file_sha256
+
+    return file_sha256(path)
+
+
+def _stamp(path: Path) -> Stamp:
+    """What changes when a file is written anew; nothing for one that is not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return (0, 0)
+    return status.st_mtime_ns, status.st_size
