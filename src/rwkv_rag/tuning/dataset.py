@@ -7,6 +7,8 @@ another; `Rows` maps them into memory and `Batches` deals them out. Knows no mod
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -55,7 +57,7 @@ def prepare(
     vocabulary: int | None = None,
 ) -> Prepared:
     """Rows of `source` as tokens at `prefix`; a .bin (with its .idx) is only checked, and used
-    where it is. `vocabulary` is how many ids the model knows, where that is more than the tokenizer.
+    where it is. `vocabulary` is how many ids the model knows, if that is more than the tokenizer's.
 
     Memory does not grow with the file. Raises InputError for a bad line (or counts it, with
     `skip_bad`), for ids the model does not know, and where no row is left.
@@ -121,10 +123,17 @@ def _encoded(encoder: RowEncoder, line: jsonl.Line) -> tuple[Encoded | None, str
         return None, str(error)
 
 
-def _mask(prefix: Path, scored: Scored) -> BinaryIO:
-    """Where the mask goes: nowhere when everything counts."""
-    mask_path(prefix).unlink(missing_ok=True)
-    return (mask_path(prefix) if scored == "answers" else Path(os.devnull)).open("wb")
+@contextmanager
+def _mask(prefix: Path, scored: Scored) -> Iterator[BinaryIO]:
+    """Where the mask goes: nowhere when everything counts. A failure leaves none behind."""
+    path = mask_path(prefix)
+    path.unlink(missing_ok=True)
+    try:
+        with (path if scored == "answers" else Path(os.devnull)).open("wb") as file:
+            yield file
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _in_place(prefix: Path, scored: Scored, vocabulary: int, progress: jsonl.Progress) -> Prepared:

@@ -228,11 +228,11 @@ class _Builder:
         question = self._writer.question(candidate)
         if not question or question in self._asked:
             return []
-        self._asked.add(question)
         hits = self._knowledge.search(self._name, question, top_k=SEARCHED)
         if not hits or not _holds(hits[0].chunk, candidate):
             self._dropped += 1
             return []
+        self._asked.add(question)
         own = hits[0].chunk
         others = [hit.chunk for hit in hits[1:] if not _answers(hit.chunk, candidate)]
         chance = self._random(question)
