@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from rwkv_rag.errors import CorruptData
+from rwkv_rag.errors import CorruptData, TuningFailed
 from rwkv_rag.tuning.network import Network, NetworkShape
-from rwkv_rag.tuning.optimiser import adamw, warmup_stable_decay
+from rwkv_rag.tuning.optimiser import adamw, cosine, warmup_stable_decay
 from rwkv_rag.tuning.trainer import StepLoss, Trainer, TrainerSettings
 
 
@@ -55,6 +55,79 @@ def test_killed_run_goes_on_with_the_same_loss_curve(tmp_path: Path) -> None:
     assert losses(tmp_path / "cut") == losses(tmp_path / "whole")[resumed_at:]
 
 
+def parts_of(module: nn.Module, sizes: list[int]) -> Iterator[StepLoss]:
+    """Twelve rows as parts of so many rows, each with its own mean loss."""
+    rows = torch.randn(12, 6, generator=torch.Generator().manual_seed(3))
+    for x in rows.split(sizes):
+        yield StepLoss((module(x) - x[:, :3]).square().mean(), "toy", len(x), float(len(x)))
+
+
+@pytest.mark.parametrize("sizes", [[12], [6, 6], [1, 4, 7], [11, 1]])
+def test_parts_of_any_sizes_together_equal_the_whole(tmp_path: Path, sizes: list[int]) -> None:
+    ended = []
+    for number, cut in enumerate(([12], sizes)):
+        torch.manual_seed(1)
+        module, folder = nn.Linear(6, 3), tmp_path / str(number)
+        settings = TrainerSettings(folder, 3, lr=0.05, warmup=1)
+        parts = lambda module, step, cut=cut: parts_of(module, cut)  # noqa: E731
+        Trainer(module, parts, settings, weigh=lambda step: 12.0).run()
+        ended.append((module.weight.detach(), losses(folder)))
+    torch.testing.assert_close(ended[0][0], ended[1][0])
+    assert ended[0][1] == pytest.approx(ended[1][1], rel=1e-5)
+
+
+def breaking(folder: Path, *, skip: bool) -> tuple[Trainer, nn.Linear]:
+    """A run whose fourth step has no finite loss."""
+    torch.manual_seed(1)
+    module = nn.Linear(6, 3)
+
+    def parts(module: nn.Module, step: int) -> Iterator[StepLoss]:
+        x = torch.ones(2, 6) * (float("nan") if step == 3 else 1.0)
+        yield StepLoss(module(x).square().mean(), "toy", 2)
+
+    settings = TrainerSettings(folder, 6, lr=0.05, save_every_s=0.0, skip_not_finite=skip)
+    return Trainer(module, parts, settings), module
+
+
+def test_a_loss_that_is_no_number_ends_training_with_the_last_checkpoint_kept(
+    tmp_path: Path,
+) -> None:
+    trainer, module = breaking(tmp_path, skip=False)
+    said = r"the loss is nan at step 4; the checkpoint of step 3 is kept: .* lower lr than 0\.05"
+    with pytest.raises(TuningFailed, match=said):
+        trainer.run()
+    again, module = breaking(tmp_path, skip=False)
+    assert again.step == 3
+    assert torch.isfinite(module.weight).all()
+
+
+def test_a_run_of_days_leaves_out_a_step_that_is_no_number(tmp_path: Path) -> None:
+    trainer, module = breaking(tmp_path, skip=True)
+    assert trainer.run()
+    assert torch.isfinite(module.weight).all()
+    assert len(losses(tmp_path)) == 6
+
+
+def test_a_stopped_run_keeps_its_step_and_goes_on_to_the_same_end(tmp_path: Path) -> None:
+    make(tmp_path / "whole").run()
+    first = make(tmp_path / "cut")
+    assert not first.run(stop=lambda: first.step >= 5)
+    again = make(tmp_path / "cut")
+    assert again.step == 5
+    assert again.run()
+    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+
+
+def test_steps_that_are_made_again_are_written_once(tmp_path: Path) -> None:
+    trainer = make(tmp_path)
+    trainer.run(stop=lambda: trainer.step >= 5)
+    with (tmp_path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"step": 6, "loss": 1.0}\n{"step": 7, "lo')  # then the process was killed
+    make(tmp_path).run()
+    lines = (tmp_path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["step"] for line in lines] == list(range(1, 13))
+
+
 def test_loss_falls(tmp_path: Path) -> None:
     make(tmp_path, steps=60).run()
     curve = losses(tmp_path)
@@ -78,6 +151,14 @@ def test_schedule_warms_up_stays_and_falls() -> None:
     assert rates[10:80] == [1.0] * 70
     assert all(a > b for a, b in pairwise(rates[80:]))
     assert rates[-1] == pytest.approx(0.05)
+
+
+def test_cosine_rises_and_falls_to_the_last_rate() -> None:
+    rates = [cosine(s, 100, peak=1.0, final=0.1, warmup=10) for s in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[10] == max(rates) == 1.0
+    assert all(a > b for a, b in pairwise(rates[10:]))
+    assert rates[-1] == pytest.approx(0.1)
 
 
 def test_only_large_matrices_decay_and_w0_learns_twice_as_fast() -> None:

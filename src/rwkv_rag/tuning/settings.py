@@ -122,11 +122,11 @@ def with_rates(
     Raises InputError where the last rate would be above the first.
     """
     first, last = settings.lr, settings.lr_final
-    if first is None:
-        first = default_rates()[0]
-    if last is None:
+    if first is None or last is None:
         usual_first, usual_last = default_rates()
-        last = first * usual_last / usual_first
+        if last is None:
+            last = usual_last if first is None else first * usual_last / usual_first
+        first = usual_first if first is None else first
     if last > first:
         raise InputError(f"lr_final is {last:g}, above lr ({first:g}); give a smaller one")
     return replace(settings, lr=first, lr_final=last)
