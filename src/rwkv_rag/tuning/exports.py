@@ -1,0 +1,186 @@
+"""What is on the shelf, written for other programs: states, adapters, and whole merged models.
+
+    state      .pth or .safetensors of `blocks.{i}.att.time_state`, in fp32 as it was trained
+    adapter    .safetensors: our own file; .pth: RWKV-PEFT's slim LoRA or DiSHA; a folder: peft's
+    merged     .safetensors of the whole base with the state or adapter in it
+
+Knows how the files are written; what they mean stands in `formats`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from rwkv_rag.errors import AlreadyExists, CorruptData, InputError
+from rwkv_rag.rwkv.adapter import Adapter, merged
+from rwkv_rag.rwkv.checkpoint import Checkpoint
+from rwkv_rag.rwkv.state import State
+from rwkv_rag.rwkv.tuned import Shelf, Tuned
+from rwkv_rag.tuning.formats import CONFIG, WEIGHTS, Found
+
+_WAYS = "give a name that ends in .safetensors or .pth, or, for an adapter, a folder"
+
+
+def shelve(shelf: Shelf, found: Found, tuned: Tuned) -> None:
+    """Put what was imported on the shelf as `tuned`."""
+    with shelf.adding(tuned) as folder, _writing(shelf.path(tuned.name)):
+        save_file(dict(found.tensors), folder / f"{found.kind}.safetensors")
+
+
+def export(shelf: Shelf, name: str, path: Path) -> str:
+    """Write what is called `name` to `path`, which must not exist; says in words what was written.
+
+    Raises AlreadyExists, and InputError for a form that cannot hold it.
+    """
+    tuned, source = shelf.find(name), shelf.tensors(name)
+    if path.exists():
+        raise AlreadyExists(f"{path} exists already; choose another name")
+    if path.suffix not in (".safetensors", ".pth", "") or (
+        path.suffix == "" and tuned.kind != "adapter"
+    ):
+        raise InputError(f"{path.name} says no form that is known; {_WAYS}")
+    if path.suffix == ".safetensors":
+        with _writing(path), _whole(path) as part:
+            shutil.copyfile(source, part)
+        return f"a {tuned.kind} as .safetensors"
+    tensors = _load(source)
+    if tuned.kind != "adapter":
+        with _writing(path), _whole(path) as part:
+            torch.save(tensors, part)
+        return f"a {tuned.kind} as .pth"
+    if path.suffix == ".pth":
+        return _slim(tensors, path)
+    return _peft(tensors, path)
+
+
+def merge(
+    shelf: Shelf, name: str, base: Checkpoint, path: Path, *, vocabulary: Path | None = None
+) -> None:
+    """Write the base with the state or adapter `name` in it, in the base's own types.
+
+    A base with a `vocabulary` of its own needs it beside the file too, as vocab.txt. An adapter
+    changes what heads of other roles read, so these are left out of such a model; a state leaves
+    them as they are. Raises ModelMismatch for another base.
+    """
+    tuned = shelf.find(name)
+    if tuned.kind == "model":
+        raise InputError(f"{name!r} is a whole model already; export it")
+    tuned.check_base(base.sha256)
+    if path.suffix != ".safetensors":
+        raise InputError(f"{path.name} must end in .safetensors, which merged models are saved as")
+    if path.exists():
+        raise AlreadyExists(f"{path} exists already; choose another name")
+    beside = path.with_name("vocab.txt")
+    if vocabulary and beside.exists() and beside.read_bytes() != vocabulary.read_bytes():
+        raise AlreadyExists(f"{beside} is another model's vocabulary; choose another folder")
+    tensors, extras = dict(base.tensors), dict(base.extras)
+    if tuned.kind == "state":
+        extras |= State.from_time_state(_load(shelf.tensors(name)), base.shape).to_time_state()
+    else:
+        tensors = merged(tensors, Adapter.load(shelf.tensors(name), base.shape))
+        extras = {n: t for n, t in extras.items() if not n.startswith("heads.")}
+    if base.metadata.get("tied_head") == "true":
+        del tensors["head.weight"]  # it is the embedding table, which neither changes
+    with _writing(path), _whole(path) as part:
+        save_file(
+            {n: t.contiguous() for n, t in {**tensors, **extras}.items()},
+            part,
+            metadata=dict(base.metadata),
+        )
+        if vocabulary:
+            shutil.copyfile(vocabulary, beside)
+
+
+def _slim(tensors: Mapping[str, Tensor], path: Path) -> str:
+    """RWKV-PEFT's names: LoRA, to be merged with an alpha equal to the rank, or DiSHA."""
+    _no_differences(tensors)
+    renamed = {
+        name.replace(".weight.", ".").replace(".miss", ".disha"): tensor
+        for name, tensor in tensors.items()
+    }
+    with _writing(path), _whole(path) as part:
+        torch.save(renamed, part)
+    if any(name.endswith(".disha") for name in renamed):
+        return "a DiSHA adapter as .pth"
+    return f"a slim LoRA as .pth; its alpha is {_rank(tensors)}"
+
+
+def _peft(tensors: Mapping[str, Tensor], path: Path) -> str:
+    """A folder that peft loads: the scale is in the tensors, so alpha is the rank."""
+    _no_differences(tensors)
+    targets = sorted({name.split(".weight.")[0] for name in tensors})
+    rank = _rank(tensors)
+    config: dict[str, object] = {"peft_type": "LORA", "r": rank, "lora_alpha": rank}
+    if any(name.endswith(".miss") for name in tensors):
+        config = {"peft_type": "MISS", "r": rank, "init_weights": True}
+    config |= {"target_modules": targets, "bias": "none", "inference_mode": True}
+    renamed = {f"base_model.model.{_peft_name(name)}": each for name, each in tensors.items()}
+    with _writing(path), _whole(path) as part:
+        part.mkdir()
+        save_file(renamed, part / WEIGHTS, metadata={"format": "pt"})
+        (part / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    return f"a folder of peft ({config['peft_type']})"
+
+
+def _peft_name(name: str) -> str:
+    module, kind = name.split(".weight.")
+    return f"{module}.miss_block" if kind == "miss" else f"{module}.{kind}.weight"
+
+
+def _no_differences(tensors: Mapping[str, Tensor]) -> None:
+    plain = [name for name in tensors if name.endswith(".delta")]
+    if plain:
+        raise InputError(
+            f"the adapter changes {plain[0].removesuffix('.delta')} by itself, which only our own "
+            "file can say; export it as .safetensors, or merge it"
+        )
+
+
+def _rank(tensors: Mapping[str, Tensor]) -> int:
+    ranks = {each.shape[0] for name, each in tensors.items() if name.endswith((".lora_A", ".miss"))}
+    if len(ranks) != 1:
+        raise InputError(
+            f"the adapter has ranks from {min(ranks)} to {max(ranks)}, which only our own file can "
+            "say; export it as .safetensors, or merge it"
+        )
+    return ranks.pop()
+
+
+def _load(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CorruptData(f"{path} is damaged ({error}); tune or import it again") from error
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A place to write to; it becomes `path` when the block ends well, and is gone otherwise."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """What the system or a library says against writing, as one line."""
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:
+        why = getattr(error, "strerror", None) or str(error).split("\n")[0]
+        raise InputError(f"{path} cannot be written: {why}") from error

@@ -1,0 +1,231 @@
+"""What leaves the shelf comes back unchanged, and a merged model says what the two said."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from rwkv_rag.errors import AlreadyExists, CorruptData, InputError, ModelMismatch, NotFound
+from rwkv_rag.rwkv.adapter import Adapter, merged
+from rwkv_rag.rwkv.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from rwkv_rag.rwkv.random_weights import Ranks, random_tensors
+from rwkv_rag.rwkv.tuned import Shelf, Tuned
+from rwkv_rag.tuning import exports, formats
+from rwkv_rag.tuning.network import Network
+
+from .methods.conftest import attached, logits, train
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    path = tmp_path_factory.mktemp("base") / "model.safetensors"
+    tensors = random_tensors(2, 64, 50, ranks=Ranks(8, 12, 4, 16), seed=7)
+    del tensors["head.weight"]
+    extra = {"heads.embed.proj.weight": torch.ones(2, 2)}
+    save_checkpoint(path, {**tensors, **extra}, {"tied_head": "true"})
+    return load_checkpoint(path)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A tuning done once for all tests: its file, and what the trained network says."""
+
+    found: formats.Found
+    said: Tensor
+
+
+@pytest.fixture(scope="module")
+def trained(base: Checkpoint) -> dict[str, Trained]:
+    return {method: tuning(base, method) for method in ("lora", "pissa", "miss", "state")}
+
+
+def tuning(base: Checkpoint, method: str, **changes: object) -> Trained:
+    network, tuner = attached(base, method, **{"alpha": 9.0, **changes})
+    train(network, lr=0.05)
+    return Trained(formats.Found("", tuner.kind, tuner.result(network)), logits(network))
+
+
+def put(shelf: Shelf, base: Checkpoint, method: str, done: Trained) -> None:
+    """Put the result on the shelf under the method's name."""
+    kind = done.found.kind
+    exports.shelve(shelf, done.found, Tuned(method, kind, base.sha256, "tiny", method))
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, base: Checkpoint, trained: dict[str, Trained]) -> Shelf:
+    """A shelf with one result of each method."""
+    shelf = Shelf(tmp_path / "home")
+    for method, done in trained.items():
+        put(shelf, base, method, done)
+    return shelf
+
+
+def kept(shelf: Shelf, name: str) -> dict[str, Tensor]:
+    return load_file(shelf.tensors(name))
+
+
+def changes(tensors: dict[str, Tensor], base: Checkpoint) -> dict[str, Tensor]:
+    return merged(base.tensors, Adapter.of(tensors, base.shape))
+
+
+@pytest.mark.parametrize("ending", [".safetensors", ".pth"])
+def test_a_state_comes_back_bit_for_bit(shelf, base, tmp_path, ending) -> None:
+    assert "state" in exports.export(shelf, "state", tmp_path / f"out{ending}")
+    found = formats.read(tmp_path / f"out{ending}", base)
+    assert found.kind == "state" and found.tensors.keys() == kept(shelf, "state").keys()
+    for name, tensor in kept(shelf, "state").items():
+        assert torch.equal(found.tensors[name], tensor)
+
+
+def test_community_programs_find_their_names_in_a_state(shelf, base, tmp_path) -> None:
+    exports.export(shelf, "state", tmp_path / "state.pth")
+    content = torch.load(tmp_path / "state.pth", weights_only=True)
+    assert list(content) == ["blocks.0.att.time_state", "blocks.1.att.time_state"]
+    assert {tuple(tensor.shape) for tensor in content.values()} == {(1, 64, 64)}
+
+
+@pytest.mark.parametrize("method", ["lora", "pissa", "miss"])
+@pytest.mark.parametrize("form", ["out.safetensors", "out.pth", "folder"])
+def test_an_adapter_comes_back_as_the_same_change(shelf, base, tmp_path, method, form) -> None:
+    said = exports.export(shelf, method, tmp_path / form)
+    alpha = float(said.rsplit(" ", 1)[1]) if "alpha" in said else None
+    found = formats.read(tmp_path / form, base, alpha=alpha)
+    before, after = changes(kept(shelf, method), base), changes(dict(found.tensors), base)
+    for name in before:
+        torch.testing.assert_close(after[name], before[name], rtol=0, atol=0)
+
+
+def test_low_rank_parts_go_only_into_our_own_file(shelf, base, tmp_path) -> None:
+    put(shelf, base, "small", tuning(base, "lora", parts=("att", "low_rank")))
+    for form in ("out.pth", "folder"):
+        with pytest.raises(InputError, match="export it as"):
+            exports.export(shelf, "small", tmp_path / form)
+        assert not (tmp_path / form).exists()
+    exports.export(shelf, "small", tmp_path / "out.safetensors")
+    found = formats.read(tmp_path / "out.safetensors", base)
+    for name, tensor in kept(shelf, "small").items():
+        assert torch.equal(found.tensors[name], tensor)
+
+
+def test_peft_itself_loads_an_exported_folder(shelf, base, tmp_path, trained) -> None:
+    """Its own program must come to the same words as the network that was trained."""
+    from peft import PeftModel
+
+    exports.export(shelf, "lora", tmp_path / "folder")
+    network = Network.from_checkpoint(load_checkpoint(base.path))  # peft merges in place
+    loaded = PeftModel.from_pretrained(network, str(tmp_path / "folder"))
+    plain = loaded.merge_and_unload()
+    torch.testing.assert_close(logits(plain), trained["lora"].said, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["lora", "pissa", "miss", "state"])
+def test_a_merged_model_says_what_base_and_change_said(
+    shelf, base, tmp_path, trained, method
+) -> None:
+    exports.merge(shelf, method, base, tmp_path / "merged.safetensors")
+    merged_file = load_checkpoint(tmp_path / "merged.safetensors")
+    again = Network.from_checkpoint(merged_file)
+    if method == "state":
+        again.add_time_states()  # which begin as the file has them
+    torch.testing.assert_close(logits(again), trained[method].said, rtol=1e-4, atol=1e-4)
+    assert merged_file.metadata["tied_head"] == "true"
+    assert ("heads.embed.proj.weight" in merged_file.extras) == (method == "state")
+
+
+def test_a_merged_model_keeps_the_types_of_its_base(shelf, tmp_path) -> None:
+    tensors = random_tensors(2, 64, 50, ranks=Ranks(8, 12, 4, 16), dtype=torch.bfloat16)
+    save_checkpoint(tmp_path / "half.safetensors", tensors)
+    half = load_checkpoint(tmp_path / "half.safetensors")
+    put(shelf, half, "half", tuning(half, "lora"))
+    exports.merge(shelf, "half", half, tmp_path / "merged.safetensors")
+    content = load_file(tmp_path / "merged.safetensors")
+    assert {name: t.dtype for name, t in content.items()} == {
+        n: t.dtype for n, t in tensors.items()
+    }
+    assert not torch.equal(content["blocks.0.att.key.weight"], tensors["blocks.0.att.key.weight"])
+
+
+def test_a_base_with_its_own_vocabulary_leaves_it_beside_the_merged_model(
+    shelf, base, tmp_path
+) -> None:
+    (tmp_path / "words.txt").write_text("words")
+    target, words = tmp_path / "m.safetensors", tmp_path / "words.txt"
+    exports.merge(shelf, "state", base, target, vocabulary=words)
+    assert (tmp_path / "vocab.txt").read_text() == "words"
+    words.write_text("other words")
+    with pytest.raises(AlreadyExists, match="another folder"):
+        exports.merge(shelf, "state", base, tmp_path / "n.safetensors", vocabulary=words)
+    assert not (tmp_path / "n.safetensors").exists()
+
+
+def test_another_base_is_refused_before_anything_is_written(shelf, base, tmp_path) -> None:
+    changed = random_tensors(2, 64, 50, ranks=Ranks(8, 12, 4, 16), seed=8)
+    save_checkpoint(tmp_path / "other.safetensors", changed)
+    other = load_checkpoint(tmp_path / "other.safetensors")
+    with pytest.raises(ModelMismatch, match="tiny"):
+        exports.merge(shelf, "lora", other, tmp_path / "merged.safetensors")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "other.safetensors"]
+
+
+def test_nothing_is_written_over(shelf, base, tmp_path) -> None:
+    (tmp_path / "out.safetensors").write_text("mine")
+    with pytest.raises(AlreadyExists):
+        exports.export(shelf, "lora", tmp_path / "out.safetensors")
+    with pytest.raises(AlreadyExists):
+        exports.merge(shelf, "lora", base, tmp_path / "out.safetensors")
+    assert (tmp_path / "out.safetensors").read_text() == "mine"
+
+
+def test_a_place_that_cannot_be_written_is_said_in_one_line(shelf, base, tmp_path) -> None:
+    nowhere = tmp_path / "no" / "such"
+    for form in ("out.safetensors", "out.pth", "folder"):
+        with pytest.raises(InputError, match="cannot be written") as caught:
+            exports.export(shelf, "lora", nowhere / form)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="cannot be written"):
+        exports.merge(shelf, "lora", base, nowhere / "merged.safetensors")
+
+
+def test_a_full_disk_leaves_nothing_half_written(shelf, base, tmp_path, monkeypatch) -> None:
+
+    def full(tensors: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(InputError, match="No space left"):
+        exports.export(shelf, "lora", tmp_path / "out.pth")
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+
+
+def test_a_damaged_file_on_the_shelf_is_named(shelf, base, tmp_path) -> None:
+    path = shelf.tensors("lora")
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(CorruptData, match="tune or import it again"):
+        exports.export(shelf, "lora", tmp_path / "out.pth")
+    with pytest.raises(CorruptData, match="tune or import it again"):
+        exports.merge(shelf, "lora", base, tmp_path / "merged.safetensors")
+
+
+def test_a_whole_model_is_exported_and_needs_no_merging(shelf, base, tmp_path) -> None:
+    model = Tuned("m", "model", base.sha256, "tiny", "full")
+    exports.shelve(shelf, formats.Found("", "model", dict(random_tensors(2, 64, 50))), model)
+    exports.export(shelf, "m", tmp_path / "m.pth")
+    assert load_checkpoint(tmp_path / "m.pth").shape.width == 64
+    with pytest.raises(InputError, match="whole model already"):
+        exports.merge(shelf, "m", base, tmp_path / "merged.safetensors")
+
+
+def test_unknown_names_and_forms_are_refused(shelf, base, tmp_path) -> None:
+    with pytest.raises(NotFound, match="there are: lora, miss, pissa, state"):
+        exports.export(shelf, "x", tmp_path / "x.pth")
+    for form in ("x.gguf", "folder"):
+        with pytest.raises(InputError, match="no form"):
+            exports.export(shelf, "state", tmp_path / form)
+    with pytest.raises(InputError, match=r"must end in \.safetensors"):
+        exports.merge(shelf, "state", base, tmp_path / "x.pth")
