@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 
-from rwkv_rag import app
+from rwkv_rag import app, models
 from rwkv_rag.config import Settings
-from rwkv_rag.errors import InputError, NotFound, UnsupportedModel
+from rwkv_rag.errors import InputError, ModelMismatch, NotFound, UnsupportedModel
 from rwkv_rag.interfaces import Knowledge
-from rwkv_rag.types import Answer
+from rwkv_rag.types import GREEDY, Answer
 
 TEXT = "The annual fee is 48 pounds.\n\nDogs must be kept on a lead.\n"
 
@@ -28,15 +31,20 @@ def filled(settings: Settings, folder: Path) -> Knowledge:
     return library
 
 
+def save_random(path: Path, extras: Mapping[str, Any] | None = None, *, seed: int = 0) -> None:
+    from rwkv_rag.rwkv.checkpoint import save_checkpoint
+    from rwkv_rag.rwkv.random_weights import random_tensors
+
+    save_checkpoint(path, {**random_tensors(2, 64, 257, seed=seed), **(extras or {})})
+
+
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     """A checkpoint of random weights over a vocabulary of the 256 bytes."""
-    from rwkv_rag.rwkv.checkpoint import save_checkpoint
-    from rwkv_rag.rwkv.random_weights import random_tensors
     from rwkv_rag.rwkv.tokenizer import write_vocabulary
 
     path = tmp_path / "mine.safetensors"
-    save_checkpoint(path, random_tensors(2, 64, 257))
+    save_random(path)
     write_vocabulary(tmp_path / "vocab.txt", [b"", *(bytes([byte]) for byte in range(256))])
     return path
 
@@ -93,6 +101,110 @@ def test_speed_is_measured_on_the_model_given(tmp_path: Path, checkpoint: Path) 
         "threads",
     }
     assert measures["decode_tokens_per_s"] > 0 and len(stages) > 3
+
+
+def tune(
+    home: Path, name: str, base: Path, *, kind: str = "state", base_name: str = "mine"
+) -> None:
+    """Something on the shelf: a state of random numbers, or a whole model, the base itself."""
+    import torch
+    from safetensors.torch import save_file
+
+    from rwkv_rag.rwkv.checkpoint import file_sha256, load_checkpoint
+    from rwkv_rag.rwkv.tuned import Shelf, Tuned
+
+    shelf = Shelf(home)
+    shelf.path(name).mkdir(parents=True)
+    Tuned(name, kind, file_sha256(base), base_name, "import").write(shelf.path(name))  # type: ignore[arg-type]
+    if kind == "model":
+        shelf.tensors(name).write_bytes(base.read_bytes())
+        return
+    heads = load_checkpoint(base).shape.heads
+    layers = load_checkpoint(base).shape.layers
+    state = {f"blocks.{n}.att.time_state": torch.randn(heads, 64, 64) for n in range(layers)}
+    save_file(state, shelf.tensors(name))
+
+
+def answered(settings: Settings, library: Knowledge, mode: Literal["strict", "free"]) -> Answer:
+    pipeline = app.open_pipeline(settings, library)
+    *_, answer = pipeline.answer("What is the annual fee?", kb="docs", mode=mode)
+    assert isinstance(answer, Answer)
+    return answer
+
+
+def test_who_chooses_a_tuned_state_gets_free_answers_that_name_it(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    tune(home, "poet", models.BUILTIN_WEIGHTS, base_name="builtin")
+    settings = Settings(home=home)
+    with closing(filled(settings, tmp_path)) as library:  # type: ignore[type-var]
+        plain = answered(settings, library, "free")
+        assert "generate" not in plain.timings and "cannot write" in plain.note
+        poet = answered(replace(settings, tuned="poet"), library, "free")
+        strict = answered(replace(settings, tuned="poet"), library, "strict")
+    assert "generate" in poet.timings and poet.note.startswith(
+        "Written with poet, which was tuned."
+    )
+    assert "read" in strict.timings and strict.citations and "poet" not in strict.note
+    assert [tuned.name for tuned in models.tuned_on(settings)] == ["poet"]
+
+
+def test_a_tuned_model_writes_with_the_vocabulary_of_its_base(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    tune(home, "whole", models.BUILTIN_WEIGHTS, kind="model", base_name="builtin")
+    settings = Settings(home=home)
+    assert list(models.writers(settings)) == ["builtin", "whole"]
+    with closing(filled(settings, tmp_path)) as library:  # type: ignore[type-var]
+        named = answered(replace(settings, tuned="whole"), library, "free")
+        chosen = replace(settings, model=models.writers(settings)["whole"])
+        as_model = answered(chosen, library, "free")
+        strict = answered(chosen, library, "strict")
+    for answer in (named, as_model):
+        assert "generate" in answer.timings and "Written with whole" in answer.note
+    assert "read" in strict.timings
+
+
+def test_what_was_tuned_on_another_base_is_refused(tmp_path: Path, checkpoint: Path) -> None:
+    tune(tmp_path / "home", "mine", checkpoint)
+    with pytest.raises(ModelMismatch, match="'mine' was tuned on mine"):
+        app.open_answerer(Settings(home=tmp_path / "home"), "mine")
+    own = Settings(home=tmp_path / "home", model=str(checkpoint))
+    app.open_answerer(own, "mine")
+    assert models.tuned_on(Settings(home=tmp_path / "home")) == []
+    assert [tuned.name for tuned in models.tuned_on(own)] == ["mine"]
+
+
+def test_stand_ins_take_nothing_tuned(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="stand-ins cannot write with 'poet'"):
+        app.open_answerer(Settings(home=tmp_path, model="fake", tuned="poet"))
+    assert models.writers(Settings(home=tmp_path, model="fake")) == {}
+
+
+def test_one_engine_serves_all_and_a_new_file_gets_a_new_one(
+    tmp_path: Path, checkpoint: Path
+) -> None:
+    settings = Settings(home=tmp_path, model=str(checkpoint))
+    first = models.open_engine(settings)
+    assert models.open_engine(settings) is first
+    save_random(checkpoint, seed=1)
+    assert models.open_engine(settings) is not first
+
+
+def test_generation_begins_from_a_state_that_was_merged_into_the_model(
+    tmp_path: Path, checkpoint: Path
+) -> None:
+    import torch
+
+    def said() -> str:
+        stream = models.open_engine(Settings(home=tmp_path, model=str(checkpoint))).generator()
+        return "".join(d.text for d in stream.generate("Hello", sampling=GREEDY, max_tokens=20))
+
+    plain = said()
+    draw = torch.Generator().manual_seed(1)
+    states = {
+        f"blocks.{n}.att.time_state": torch.randn(1, 64, 64, generator=draw) for n in range(2)
+    }
+    save_random(checkpoint, states)
+    assert said() != plain
 
 
 def test_stand_ins_have_no_speed(tmp_path: Path) -> None:

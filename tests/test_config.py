@@ -27,6 +27,13 @@ def test_the_environment_beats_the_defaults(tmp_path: Path) -> None:
     assert (read.home, read.model, read.language) == (tmp_path, "fake", "zh")
 
 
+def test_what_is_tuned_comes_from_the_user_then_the_environment() -> None:
+    environ = {"RWKV_RAG_TUNED": "poet"}
+    assert config.load(environ=environ).tuned == "poet"
+    assert config.load(tuned="", environ=environ).tuned == ""
+    assert config.load(environ={}).tuned == ""
+
+
 def test_defaults_need_no_environment() -> None:
     settings = config.load(environ={})
     assert settings.home.is_absolute() and settings.home.name == "rwkv-rag"

@@ -41,6 +41,12 @@ def test_the_free_mode_asks_the_model_to_write(indexed: Cli) -> None:
     assert "generate" in ran.json["timings"]
 
 
+def test_stand_ins_write_with_nothing_tuned(indexed: Cli) -> None:
+    ran = indexed("ask", "What is the annual fee?", "--kb", "docs", "--tuned", "poet")
+    assert ran.code == 2 and ran.out == ""
+    assert ran.err.count("\n") == 1 and "'poet'" in ran.err
+
+
 @pytest.mark.parametrize("question", ["", " \n\t", "长" * 100_000])
 @pytest.mark.parametrize("command", ["ask", "search"])
 def test_a_question_nobody_can_answer_is_one_line(

@@ -155,3 +155,19 @@ def test_a_pool_of_only_unanswerable_questions_reports_zeros() -> None:
     rows = [replace(ROWS[1])]
     report = evaluate(rows, mode="rag", answerer=READER, open_knowledge=Opened())
     assert report["answers"] == {} and report["retrieval"]["fused"]["hit@1"] == 0.0
+
+
+@pytest.mark.parametrize("mode", ["gold", "rag"])
+def test_written_answers_are_asked_of_the_model(mode: EvaluationMode) -> None:
+    class Modes(Answerer):
+        asked: list[str] = []
+
+        def answer(self, question: str, hits: Sequence[Hit], **options: Any) -> Iterator[Any]:
+            self.asked.append(options["mode"])
+            return super().answer(question, hits, **options)
+
+    for answers in ("strict", "free"):
+        answerer = Modes()
+        answerer.asked = []
+        evaluate(ROWS, mode=mode, answerer=answerer, answers=answers, open_knowledge=Opened())  # type: ignore[arg-type]
+        assert set(answerer.asked) == {answers}

@@ -127,3 +127,22 @@ def test_a_strategy_without_its_model_is_refused_by_name(strategy: str) -> None:
 def test_nonsense_settings_are_refused_by_name(wrong: dict[str, float]) -> None:
     with pytest.raises(InputError, match=next(iter(wrong))):
         Answering(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_what_a_tuned_model_wrote_names_it_and_what_is_unproven(language: Language) -> None:
+    def note(reply: str, question: str) -> str:
+        how = Answering(writes=True, writer="poet")
+        answerer = Answerer(how, generator=ScriptedGenerator(reply))
+        *_, answer = answerer.answer(question, [HIT], record=Given([HIT]), mode="free")
+        assert isinstance(answer, Answer)
+        return answer.note
+
+    question = QUESTION if language == "en" else "灯塔有多高？"
+    proven = note("It is 31.5 metres tall [1].", question)
+    assert "poet" in proven and UNPROVEN[language] not in proven
+    assert note("Very tall.", question).removeprefix(proven).strip() == UNPROVEN[language]
+
+
+def test_a_quoted_answer_does_not_name_what_did_not_write_it() -> None:
+    assert "poet" not in finished(Answerer(Answering(writer="poet"))).note
