@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rwkv_rag.rag.pipeline import Pipeline
     from rwkv_rag.rwkv.tuned import Tuned
     from rwkv_rag.tuning.dataset import Prepared
+    from rwkv_rag.tuning.exports import Written
     from rwkv_rag.tuning.from_knowledge import RowEvent
     from rwkv_rag.tuning.jsonl import Line
 
@@ -179,8 +180,8 @@ def import_tuned(
     return found.what, tuned
 
 
-def export_tuned(settings: Settings, name: str, path: Path) -> str:
-    """Write something from the shelf for other programs; says in words what was written."""
+def export_tuned(settings: Settings, name: str, path: Path) -> Written:
+    """Write something from the shelf for other programs."""
     from rwkv_rag.tuning import exports
 
     return exports.export(models.shelf(settings), name, path)

@@ -275,6 +275,56 @@ CHINESE = {
     "problem: {reason}": "问题：{reason}",
     "mend it with `rwkv-rag kb rebuild {name}`": "请用 `rwkv-rag kb rebuild {name}` 修复",
     "rebuilt {name}": "已重建 {name}",
+    # what has been tuned
+    "List what has been tuned and imported.": "列出微调和导入的结果。",
+    "Take in a state or adapter that another program trained.": (
+        "导入其他程序训练的状态或适配器。"
+    ),
+    "Write a state or adapter for other programs.": "导出状态或适配器，供其他程序使用。",
+    "Write a whole model: the base with a state or adapter in it.": (
+        "写出完整的模型：把状态或适配器并入基座。"
+    ),
+    "Delete something tuned.": "删除一个微调结果。",
+    "Name of what was tuned.": "微调结果的名称。",
+    "Model it belongs to (default: the builtin one).": "它所属的模型（默认为内置模型）。",
+    "A time_state, LoRA, PiSSA or DiSHA file, or a folder of peft.": (
+        "time_state、LoRA、PiSSA 或 DiSHA 文件，或 peft 目录。"
+    ),
+    "What to call it.": "取什么名称。",
+    "Alpha a LoRA was trained with, where its file lacks it.": (
+        "LoRA 训练时的 alpha，文件没有写明时需要。"
+    ),
+    "First pairs of a PiSSA (init_pissa.pth).": "PiSSA 的初始值文件（init_pissa.pth）。",
+    "FILE.safetensors, FILE.pth, or for an adapter a new folder (peft).": (
+        "文件名.safetensors、文件名.pth；适配器还可以给一个新目录（peft）。"
+    ),
+    "The new model, FILE.safetensors.": "新模型的文件名（.safetensors）。",
+    "nothing tuned yet; begin with `rwkv-rag tune start`": (
+        "还没有微调结果；用 `rwkv-rag tune start` 开始"
+    ),
+    "imported {name} for {base}: {what}": "已为 {base} 导入 {name}：{what}",
+    "wrote {file}: {what}": "已写入 {file}：{what}",
+    "wrote {file}; use it with --model {file}": "已写入 {file}；用 --model {file} 使用它",
+    "merge it with an alpha of {alpha}": "合并时 alpha 取 {alpha}",
+    "delete {name}?": "删除 {name}？",
+    "a tuned state (time_state)": "微调的状态（time_state）",
+    "a slim LoRA": "LoRA（slim）",
+    "a LoRA in a folder of peft": "LoRA（peft 目录）",
+    "a PiSSA adapter": "PiSSA 适配器",
+    "a DiSHA (MiSS) adapter": "DiSHA（MiSS）适配器",
+    "a DiSHA adapter of the mode bat": "DiSHA 适配器（bat 模式）",
+    "an adapter of this program": "本程序的适配器",
+    "a state": "状态",
+    "an adapter": "适配器",
+    "a whole model": "完整的模型",
+    "a LoRA in the names of RWKV-PEFT": "LoRA（RWKV-PEFT 的命名）",
+    "a DiSHA adapter in the names of RWKV-PEFT": "DiSHA 适配器（RWKV-PEFT 的命名）",
+    "a folder of peft": "peft 目录",
+    "base": "基座",
+    "steps": "步数",
+    "state": "状态",
+    "adapter": "适配器",
+    "model": "模型",
 }
 
 

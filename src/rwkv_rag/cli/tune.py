@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from rwkv_rag.cli import tune_data
+from rwkv_rag.cli import tune_data, tuned
 from rwkv_rag.cli.options import Home, Json, session
 from rwkv_rag.cli.screen import Screen, printable, printable_lines
 from rwkv_rag.cli.tune_options import with_settings
@@ -33,6 +33,11 @@ Base = Annotated[
 app = typer.Typer(no_args_is_help=True)
 app.command("data")(tune_data.data)
 app.command("rows")(tune_data.rows)
+app.command("shelf")(tuned.shelf)
+app.command("import")(tuned.import_file)
+app.command("export")(tuned.export)
+app.command("merge")(tuned.merge)
+app.command("remove")(tuned.remove)
 
 
 @app.command("start")

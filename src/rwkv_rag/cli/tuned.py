@@ -82,10 +82,12 @@ def export(
     here = session(ctx, home)
     from rwkv_rag import app as root
 
-    what = root.export_tuned(here.settings, name, file)
+    written = root.export_tuned(here.settings, name, file)
     if json:
-        return here.screen.json({"written": str(file), "what": what})
-    here.screen.say("wrote {file}: {what}", file=str(file), what=what)
+        return here.screen.json({"written": str(file), **asdict(written)})
+    here.screen.say("wrote {file}: {what}", file=str(file), what=here.screen.text(written.what))
+    if written.alpha is not None:
+        here.screen.note("merge it with an alpha of {alpha}", alpha=written.alpha)
 
 
 def merge(

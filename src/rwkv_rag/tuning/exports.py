@@ -14,6 +14,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -25,7 +26,7 @@ from rwkv_rag.errors import AlreadyExists, CorruptData, InputError
 from rwkv_rag.rwkv.adapter import Adapter, merged
 from rwkv_rag.rwkv.checkpoint import Checkpoint
 from rwkv_rag.rwkv.state import State
-from rwkv_rag.rwkv.tuned import Shelf, Tuned
+from rwkv_rag.rwkv.tuned import Kind, Shelf, Tuned
 from rwkv_rag.tuning.formats import CONFIG, WEIGHTS, Found
 
 _WAYS = "give a name that ends in .safetensors or .pth, or, for an adapter, a folder"
@@ -37,8 +38,19 @@ def shelve(shelf: Shelf, found: Found, tuned: Tuned) -> None:
         save_file(dict(found.tensors), folder / f"{found.kind}.safetensors")
 
 
-def export(shelf: Shelf, name: str, path: Path) -> str:
-    """Write what is called `name` to `path`, which must not exist; says in words what was written.
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What an export wrote, in words, and the alpha to merge it with where the file lacks it."""
+
+    what: str
+    alpha: int | None = None
+
+
+_WORDS: dict[Kind, str] = {"state": "a state", "adapter": "an adapter", "model": "a whole model"}
+
+
+def export(shelf: Shelf, name: str, path: Path) -> Written:
+    """Write what is called `name` to `path`, which must not exist.
 
     Raises AlreadyExists, and InputError for a form that cannot hold it.
     """
@@ -52,12 +64,12 @@ def export(shelf: Shelf, name: str, path: Path) -> str:
     if path.suffix == ".safetensors":
         with _writing(path), _whole(path) as part:
             shutil.copyfile(source, part)
-        return f"a {tuned.kind} as .safetensors"
+        return Written(_WORDS[tuned.kind])
     tensors = _load(source)
     if tuned.kind != "adapter":
         with _writing(path), _whole(path) as part:
             torch.save(tensors, part)
-        return f"a {tuned.kind} as .pth"
+        return Written(_WORDS[tuned.kind])
     if path.suffix == ".pth":
         return _slim(tensors, path)
     return _peft(tensors, path)
@@ -101,7 +113,7 @@ def merge(
             shutil.copyfile(vocabulary, beside)
 
 
-def _slim(tensors: Mapping[str, Tensor], path: Path) -> str:
+def _slim(tensors: Mapping[str, Tensor], path: Path) -> Written:
     """RWKV-PEFT's names: LoRA, to be merged with an alpha equal to the rank, or DiSHA."""
     _no_differences(tensors)
     renamed = {
@@ -111,11 +123,11 @@ def _slim(tensors: Mapping[str, Tensor], path: Path) -> str:
     with _writing(path), _whole(path) as part:
         torch.save(renamed, part)
     if any(name.endswith(".disha") for name in renamed):
-        return "a DiSHA adapter as .pth"
-    return f"a slim LoRA as .pth; its alpha is {_rank(tensors)}"
+        return Written("a DiSHA adapter in the names of RWKV-PEFT")
+    return Written("a LoRA in the names of RWKV-PEFT", _rank(tensors))
 
 
-def _peft(tensors: Mapping[str, Tensor], path: Path) -> str:
+def _peft(tensors: Mapping[str, Tensor], path: Path) -> Written:
     """A folder that peft loads: the scale is in the tensors, so alpha is the rank."""
     _no_differences(tensors)
     targets = sorted({name.split(".weight.")[0] for name in tensors})
@@ -129,7 +141,7 @@ def _peft(tensors: Mapping[str, Tensor], path: Path) -> str:
         part.mkdir()
         save_file(renamed, part / WEIGHTS, metadata={"format": "pt"})
         (part / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    return f"a folder of peft ({config['peft_type']})"
+    return Written("a folder of peft")
 
 
 def _peft_name(name: str) -> str:
