@@ -1,0 +1,81 @@
+"""The loss of a language model from hidden states, without ever holding all logits.
+
+Rows go through the head in chunks, and a chunk's gradient is made while its logits are there: of
+65,536 logits a position only CHUNK rows exist at a time, in the type of the head. Knows neither
+networks nor batches; which positions count is the caller's choice of rows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from rwkv_rag.rwkv.kernels.threads import exclusive, limit_threads
+from rwkv_rag.tuning.kernels.lanes import LANES
+from rwkv_rag.tuning.kernels.softmax import softmax_gradient
+
+CHUNK = 512
+
+
+def linear_cross_entropy(hidden: Tensor, head: Tensor, targets: Tensor) -> Tensor:
+    """The sum over rows of the cross-entropy of `hidden` (N, C) through `head` (V, C), in nats.
+
+    `targets` (N,) are token ids. Products are made in the head's type, sums in fp32. The head gets
+    a gradient only if it asks for one.
+    """
+    device = hidden.device.type
+    if torch.is_autocast_enabled(device):
+        head = head.to(torch.get_autocast_dtype(device))
+    with torch.autocast(device, enabled=False):
+        loss: Tensor = _fused(hidden, head, targets)
+    return loss
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor) -> Tensor:
+        wanted = ctx.needs_input_grad
+        loss = torch.zeros((), device=hidden.device)
+        d_hidden = torch.empty_like(hidden) if wanted[0] else None
+        d_head = torch.zeros_like(head) if wanted[1] else None
+        room = hidden.new_empty(min(CHUNK, len(hidden)), len(head), dtype=head.dtype)
+        for first in range(0, len(hidden), CHUNK):
+            rows = slice(first, first + CHUNK)
+            x = hidden[rows].to(head.dtype)
+            logits = torch.mm(x, head.t(), out=room[: len(x)])
+            loss += _to_gradient(logits, targets[rows])
+            if d_hidden is not None:
+                d_hidden[rows] = logits @ head
+            if d_head is not None:
+                d_head.addmm_(logits.t(), x)
+        ctx.save_for_backward(d_hidden, d_head)
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        parts = (None if d is None else d * gradient.to(d.dtype) for d in ctx.saved_tensors)
+        return next(parts), next(parts), None
+
+
+_fused: Any = _LinearCrossEntropy.apply
+
+
+def _to_gradient(logits: Tensor, targets: Tensor) -> Tensor:
+    """The loss of the rows; the logits become their gradient: probabilities less the targets."""
+    compiled = logits.device.type == "cpu" and logits.dtype == torch.bfloat16
+    if compiled and logits.shape[1] % LANES == 0:
+        losses = torch.empty(len(logits))
+        with exclusive:
+            limit_threads(torch.get_num_threads())
+            numbers = logits.view(torch.uint16).numpy().reshape(-1)
+            softmax_gradient(numbers, targets.numpy(), losses.numpy())
+        return losses.sum()
+    row = torch.arange(len(targets), device=targets.device)
+    log_p = torch.log_softmax(logits.float(), -1)
+    logits.copy_(log_p.exp())
+    logits[row, targets] -= 1
+    return -log_p[row, targets].sum()
