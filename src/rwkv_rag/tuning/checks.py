@@ -16,7 +16,7 @@ from rwkv_rag.tuning import binidx, jsonl
 from rwkv_rag.tuning.dataset import Rows
 from rwkv_rag.tuning.devices import check_devices, device_of
 from rwkv_rag.tuning.memory import Load, estimate, matrices_of, product_speed
-from rwkv_rag.tuning.methods import method_named
+from rwkv_rag.tuning.methods import method_named, rates_for
 from rwkv_rag.tuning.rows import RowEncoder
 from rwkv_rag.tuning.settings import BaseFiles, check, with_rates
 from rwkv_rag.types import TuneEstimate, TuneSettings
@@ -44,9 +44,10 @@ def check_and_estimate(
     """
     check(settings)
     check_devices(settings)
-    settings = with_rates(settings, lambda: method_named(settings.method).default_rates)
     settings = replace(settings, data=settings.data.expanduser().absolute())
     checkpoint = load_checkpoint(base.model)
+    usual = rates_for(method_named(settings.method), checkpoint.shape.width)
+    settings = with_rates(settings, lambda: usual)
     tokenizer = fitting(base, checkpoint)
     glance = glance_at(settings, tokenizer)
     device = device_of(settings.device)

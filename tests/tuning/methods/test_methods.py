@@ -10,7 +10,7 @@ from rwkv_rag.rwkv.adapter import Adapter, merged
 from rwkv_rag.rwkv.checkpoint import Checkpoint
 from rwkv_rag.rwkv.reference import LayerState, Reference
 from rwkv_rag.rwkv.state import State
-from rwkv_rag.tuning.methods import METHODS, method_named
+from rwkv_rag.tuning.methods import METHODS, method_named, rates_for
 from rwkv_rag.tuning.methods.injection import checkpoint_name
 from rwkv_rag.tuning.network import Network
 
@@ -186,3 +186,13 @@ def test_full_tuning_keeps_half_precision_only_when_told_to(base: Checkpoint) ->
 def test_an_unknown_method_is_named_beside_those_that_exist() -> None:
     with pytest.raises(InputError, match=r"'dora'.*lora"):
         method_named("dora")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_wider_models_are_taught_in_smaller_steps(method: str) -> None:
+    rates = [rates_for(method_named(method), width) for width in (256, 1024, 4096)]
+    assert rates[1] == method_named(method).default_rates
+    assert [first / rates[1][0] for first, _ in rates] == pytest.approx([4, 1, 0.25])
+    assert all(last < first for first, last in rates)
+    if method != "state":  # RWKV-PEFT's advice for the released models
+        assert rates[2][0] <= 1e-4

@@ -17,14 +17,15 @@ from rwkv_rag.rwkv.tuned import Kind
 from rwkv_rag.tuning.network import Network
 from rwkv_rag.types import TuneSettings
 
+WIDTH = 1024  # of the models that `Method.default_rates` are for
 METHODS = ("full", "lora", "pissa", "miss", "state")
 
 
 class Method(Protocol):
     """One way of fine-tuning.
 
-    `default_rates` are the first and last learning rates that suit it on models of every size;
-    `kind` says which file of the shelf `result` fills.
+    `default_rates` are the first and last learning rates that suit it at a width of 1024, see
+    `rates_for`; `kind` says which file of the shelf `result` fills.
     """
 
     name: str
@@ -70,3 +71,14 @@ def method_named(name: str) -> Method:
 
         return TimeState()
     raise InputError(f"there is no tuning method {name!r}; choose one of {', '.join(METHODS)}")
+
+
+def rates_for(method: Method, width: int) -> tuple[float, float]:
+    """The method's first and last learning rate on a model of `width` channels.
+
+    Adam's steps must shrink as a model widens, in proportion (Yang et al. 2022, arXiv 2203.03466):
+    the builtin model, of width 256, takes what would tear one of 4096 apart. Both ends agree with
+    what was measured on the builtin one and with what is usual for the released ones.
+    """
+    first, last = method.default_rates
+    return first * WIDTH / width, last * WIDTH / width

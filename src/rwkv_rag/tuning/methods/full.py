@@ -21,7 +21,7 @@ class Full:
 
     name = "full"
     kind: Kind = "model"
-    default_rates = (1e-4, 1e-5)
+    default_rates = (6e-5, 6e-6)
 
     def attach(
         self, network: Network, settings: TuneSettings, kept: Mapping[str, Tensor] | None = None

@@ -22,7 +22,7 @@ class Lora:
 
     name = "lora"
     kind: Kind = "adapter"
-    default_rates = (1e-3, 1e-4)
+    default_rates = (4e-4, 4e-5)
 
     def __init__(self) -> None:
         self._small = LowRankParts()

@@ -29,7 +29,7 @@ class Pissa:
 
     name = "pissa"
     kind: Kind = "adapter"
-    default_rates = (3e-4, 3e-5)
+    default_rates = (2e-4, 2e-5)
 
     def __init__(self) -> None:
         self._small = LowRankParts()

@@ -22,7 +22,7 @@ class TimeState:
 
     name = "state"
     kind: Kind = "state"
-    default_rates = (1e-2, 1e-4)
+    default_rates = (5e-2, 5e-4)
 
     def attach(
         self, network: Network, settings: TuneSettings, kept: Mapping[str, Tensor] | None = None
