@@ -33,6 +33,7 @@ class Sampler:
         _check(sampling)
         self._sampling = sampling
         self._vocab = vocab
+        self._all = np.arange(vocab, dtype=np.intp)
         self._random = np.random.default_rng(sampling.seed)
         self._penalises = bool(sampling.presence_penalty or sampling.frequency_penalty)
         self._counts: dict[int, float] = {}
@@ -76,10 +77,13 @@ class Sampler:
             counts = np.fromiter(self._counts.values(), dtype=np.float64)
             scores[ids] -= self._sampling.frequency_penalty * counts
             scores[ids] -= self._sampling.presence_penalty
-        chosen = np.arange(self._vocab, dtype=np.intp) if allowed is None else allowed
+        chosen = self._all if allowed is None else allowed
         if len(chosen) == 0:
             raise InputError("no token is allowed here")
-        picked = np.nan_to_num(scores[chosen], nan=-np.inf, posinf=1e30, neginf=-np.inf)
+        picked = scores if allowed is None else scores[allowed]
+        if np.isfinite(picked).all():  # as it nearly always is
+            return chosen, picked
+        picked = np.nan_to_num(picked, nan=-np.inf, posinf=1e30, neginf=-np.inf)
         possible = picked > -np.inf
         if not possible.any():
             raise CorruptData(
