@@ -526,6 +526,11 @@ CHINESE: tuple[tuple[str, str], ...] = (
         "{0} 是 {1}，应在 {2} 到 {3} 之间",
     ),
     (r"an unexpected error \((.+)\); the log says more", "出现意外错误（{0}），详见任务的输出"),
+    (
+        r"chunk is (\d+), but only the first segment .+",
+        "chunk 是 {0}，但 state 方法训练的是每行开头的状态，只有第一段能影响它；"
+        "请把 chunk 设为 0，或选别的方法",
+    ),
     (r"chunk is 1; .+", "chunk 是 1；请给 0（切开长行），或不小于 2 的段长"),
     (r"devices? is (.+), but (\d+) GPUs are here; .+", "设备 {0} 不可用：本机只有 {1} 块 GPU"),
     (

@@ -33,6 +33,7 @@ def test_what_a_user_gets_without_options_can_be_run(method: Any) -> None:
         {"batch": -1},
         {"context": 1},
         {"chunk": 1},
+        {"chunk": 64, "method": "state"},
         {"lr": 0.0},
         {"lr": float("nan")},
         {"lr_final": -1.0},

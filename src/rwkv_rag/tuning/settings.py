@@ -95,6 +95,11 @@ def _check_together(settings: TuneSettings) -> None:
         raise InputError(f"parts is {named}; choose from {', '.join(PARTS)}")
     if settings.chunk == 1:
         raise InputError("chunk is 1; give 0 to cut rows, or the length of a segment from 2")
+    if settings.chunk and settings.method == "state":
+        raise InputError(
+            f"chunk is {settings.chunk}, but only the first segment of a row reaches the state it "
+            "begins with, which the method state trains; set chunk to 0 or choose another method"
+        )
     kind = settings.device.split(":")[0]
     if kind not in ("auto", "cpu", "cuda"):
         raise InputError(f"device is {settings.device!r}; choose auto, cpu or cuda")

@@ -1,0 +1,165 @@
+"""A fine-tuning from top to bottom: it learns, it goes on, and its result is what was trained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from rwkv_rag.errors import AlreadyExists
+from rwkv_rag.rwkv.checkpoint import load_checkpoint
+from rwkv_rag.rwkv.state import State
+from rwkv_rag.rwkv.tuned import Shelf, Tuned
+from rwkv_rag.tuning import run
+from rwkv_rag.tuning.devices import one_device
+from rwkv_rag.tuning.run import Order, Stopped, prepare_rows, tune
+from rwkv_rag.tuning.settings import BaseFiles
+from rwkv_rag.tuning.tracking import Record, Sink, read_metrics
+from rwkv_rag.types import TuneSettings
+
+
+class Watch:
+    """Remembers what it is told; asks to stop when a step is reached."""
+
+    def __init__(self, stop_at: int = 1 << 30) -> None:
+        self.sinks: list[Sink] = [self]
+        self.values: dict[str, Any] = {}
+        self.notes: list[str] = []
+        self.step, self.stop_at = 0, stop_at
+
+    def log(self, record: Record) -> None:
+        self.step = record["step"]
+
+    def tell(self, **values: Any) -> None:
+        self.values.update(values)
+
+    def note(self, line: str) -> None:
+        self.notes.append(line)
+
+    def stop(self) -> bool:
+        return self.step >= self.stop_at
+
+
+Ordered = Callable[..., Order]
+
+
+@pytest.fixture
+def ordered(tmp_path: Path, files: BaseFiles, settings: Callable[..., TuneSettings]) -> Ordered:
+    """An order with a folder of its own; rates are what the caller gives, else 0.05 to 0.005."""
+
+    def make(folder: str = "job", **changes: Any) -> Order:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        rated = {"lr": 0.05, "lr_final": 0.005, **changes}
+        return Order(settings(**rated), files, tmp_path / folder, Shelf(tmp_path))
+
+    return make
+
+
+def ran(order: Order, watch: Watch | None = None) -> Tuned | None:
+    watch = watch or Watch()
+    prepare_rows(order, watch)
+    return tune(order, one_device(), watch)
+
+
+def curve(order: Order) -> list[float]:
+    return [record["loss"] for record in read_metrics(order.folder / "metrics.jsonl")]
+
+
+@pytest.mark.parametrize("method", ["state", "lora", "pissa", "miss", "full"])
+def test_every_method_learns_and_leaves_its_kind_on_the_shelf(
+    ordered: Ordered, method: str
+) -> None:
+    rate = 0.3 if method == "state" else 0.003
+    order = ordered(name=method, method=method, steps=12, rank=4, lr=rate, lr_final=rate / 10)
+    watch = Watch()
+    tuned = ran(order, watch)
+    assert tuned is not None and tuned == order.shelf.find(method)
+    assert tuned.before is not None and tuned.after is not None
+    assert tuned.after < tuned.before - 0.05
+    assert watch.values["before"] == tuned.before and watch.values["steps"] == 12
+    assert tuned.base == load_checkpoint(order.base.model).sha256
+    assert tuned.tokens == sum(r["tokens"] for r in read_metrics(order.folder / "metrics.jsonl"))
+    assert order.shelf.tensors(method).exists()
+
+
+def test_a_tuned_state_loads_for_its_base_and_a_tuned_model_runs(ordered: Ordered) -> None:
+    shape = load_checkpoint(ordered().base.model).shape
+    ran(ordered("a", name="cat", steps=3))
+    state = State.from_time_state(load_file(ordered().shelf.tensors("cat")), shape)
+    assert state.wkv.abs().max() > 0.01
+    ran(ordered("b", name="whole", method="full", steps=3, lr=1e-3, lr_final=1e-4))
+    path = ordered().shelf.tensors("whole")
+    before, after = load_checkpoint(ordered().base.model), load_checkpoint(path)
+    assert after.shape == before.shape and (path.parent / "vocab.txt").exists()
+    moved = [
+        name for name, tensor in after.tensors.items() if not tensor.equal(before.tensors[name])
+    ]
+    assert "blocks.0.att.key.weight" in moved and "emb.weight" in moved
+
+
+@pytest.mark.parametrize("method", ["state", "pissa"])
+def test_a_stopped_job_goes_on_with_the_same_losses_to_the_same_result(
+    ordered: Ordered, method: str
+) -> None:
+    whole = ordered("whole", name="whole", method=method, accumulate=2, rank=4)
+    cut = ordered("cut", name="cut", method=method, accumulate=2, rank=4)
+    first = ran(whole)
+    assert ran(cut, Watch(stop_at=3)) is None
+    assert not cut.shelf.path("cut").exists()
+    watch = Watch()
+    second = ran(cut, watch)
+    assert first is not None and second is not None
+    assert curve(cut) == curve(whole)
+    assert replace(second, name="", created="") == replace(first, name="", created="")
+    results = [cut.shelf.tensors(name).read_bytes() for name in ("whole", "cut")]
+    assert results[0] == results[1]
+
+
+def test_epochs_are_counted_in_rows(ordered: Ordered) -> None:
+    order = ordered(epochs=2.0, batch=4, held_out=0.2, method="state")
+    tuned = ran(order)
+    assert tuned is not None and tuned.steps == 12  # 24 rows, twice, four at a time
+
+
+def test_infinite_context_trains_on_whole_rows(ordered: Ordered) -> None:
+    order = ordered(method="lora", rank=4, chunk=8, context=16, steps=3)
+    tuned = ran(order)
+    rows = run.read_prepared(order.folder)
+    assert tuned is not None and rows.longest > 16
+    assert tuned.tokens > 3 * 4 * 16  # cut to the context it would be less
+
+
+def test_a_killed_job_finds_its_own_result_and_another_does_not_take_its_place(
+    ordered: Ordered,
+) -> None:
+    order = ordered(steps=2)
+    first = ran(order)
+    assert ran(order) == first  # killed after the result was there and before it was told
+    with pytest.raises(AlreadyExists, match="something tuned called 'short' already"):
+        ran(ordered("other", steps=3))
+
+
+def test_bad_lines_are_told_and_preparing_can_be_stopped(
+    ordered: Ordered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "bad.jsonl"
+    good = json.dumps({"question": "a?", "answer": "b"})
+    data.write_text(f"{good}\nno json\n{good.replace('b', 'c')}\n", encoding="utf-8")
+    watch = Watch()
+    prepare_rows(ordered(data=data, skip_bad=True), watch)
+    assert any(note.startswith("skipped line 2: ") for note in watch.notes)
+    with pytest.raises(Stopped):
+        prepare_rows(ordered("stopped", data=data, skip_bad=True), Watch(stop_at=0))
+    assert not (tmp_path / "stopped" / run.ROWS).exists()
+
+
+def test_without_rows_held_back_nothing_is_measured(ordered: Ordered) -> None:
+    tuned = ran(ordered(held_out=0.0, steps=2))
+    assert tuned is not None and tuned.before is None and tuned.after is None
+    assert tuned.loss is not None and torch.isfinite(torch.tensor(tuned.loss))
