@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rwkv_rag.tuning.network import HEAD_SIZE, Block, Memory, Network, NetworkShape, inside
+from rwkv_rag.tuning.block import HEAD_SIZE, Block, Memory, NetworkShape, inside
+from rwkv_rag.tuning.network import Network
 
 
 class Heads(nn.Module):

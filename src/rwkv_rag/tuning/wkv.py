@@ -1,9 +1,10 @@
 """The WKV-7 recurrence, differentiable: autograd reaches inputs and initial state.
 
 Per head the recurrence is `S = S diag(w) + S a b^T + v k^T`, `y = S r`, with S of shape (V, K). On
-a CPU compiled loops walk it (`wkv_cpu`); elsewhere it runs in chunks, each solved with matrices
-(the "WY" form of delta-rule networks), so that only one small matrix product a chunk stays
-sequential: `S_next = S M + C`. Knows nothing of layers or batches.
+a CPU compiled loops walk it (`wkv_cpu`), on a GPU flash-linear-attention's kernels where they are
+installed (`wkv_gpu`); elsewhere it runs in chunks, each solved with matrices (the "WY" form of
+delta-rule networks), so that only one small matrix product a chunk stays sequential:
+`S_next = S M + C`. Knows nothing of layers or batches.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from rwkv_rag.tuning.wkv_cpu import wkv7_cpu
+from rwkv_rag.tuning.wkv_gpu import fla_kernel, wkv7_fla
 
 CHUNK = 16
 
@@ -22,13 +24,16 @@ def wkv7(
     """Outputs (B, T, H, N) and the final state (B, H, N, N) from inputs (B, T, H, N).
 
     `log_w` is the log of the decay, at least -0.60653 each step, which keeps `exp(-cumsum)` of a
-    chunk far inside the range of fp32. All arithmetic is fp32 whatever the inputs are.
+    chunk far inside the range of fp32. All arithmetic is fp32 whatever the inputs are, but for
+    the kernels of a GPU, which multiply in bf16.
     """
     with torch.autocast(r.device.type, enabled=False):
         given = tuple(x.float() for x in (r, log_w, k, v, a, b, state))
         if r.device.type == "cpu":
             y, end, _ = wkv7_cpu(*given)
             return y, end
+        if r.device.type == "cuda" and (kernel := fla_kernel()) is not None:
+            return wkv7_fla(*given, kernel=kernel)
         return wkv7_chunked(*given)
 
 
