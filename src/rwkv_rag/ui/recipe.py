@@ -11,8 +11,8 @@ from typing import Any
 
 import streamlit as st
 
-from rwkv_rag import app
-from rwkv_rag.config import BUILTIN, FAKE, Settings
+from rwkv_rag import app, models
+from rwkv_rag.config import BUILTIN, Settings
 from rwkv_rag.errors import RagError
 from rwkv_rag.messages import explain, explain_reason
 from rwkv_rag.types import TuneEstimate, TuneJob, TuneMethod, TuneSettings
@@ -42,7 +42,7 @@ def section(data: Path, name: str, *, skip_bad: bool) -> TuneJob | None:
     """Draw the choice of a method for the rows in `data`; the job, when it was just started."""
     method = _method()
     left, right = st.columns(2)
-    taken = {job.settings.name for job in _jobs()} | _shelved(engine.settings().home)
+    taken = {job.settings.name for job in _jobs()} | _shelved(engine.settings())
     wanted = free_name(f"{name}-{method}", taken)
     called = left.text_input(
         text("Name of the result"),
@@ -85,8 +85,9 @@ def _jobs() -> Sequence[TuneJob]:
         return bench.jobs()
 
 
-def _shelved(home: Path) -> set[str]:
-    folder = home / "tuned"
+def _shelved(settings: Settings) -> set[str]:
+    """Every name that is taken on the shelf, also that of a damaged folder."""
+    folder = models.shelf(settings).folder
     return {each.name for each in folder.iterdir()} if folder.is_dir() else set()
 
 
@@ -201,15 +202,14 @@ def _adapter() -> dict[str, Any]:
 
 def _machine(method: TuneMethod, settings: Settings) -> dict[str, Any]:
     base, precision, quantization, seed = st.columns(4)
-    bases = [BUILTIN] if settings.model in (BUILTIN, FAKE) else [settings.model, BUILTIN]
+    bases = models.writers(settings) or {BUILTIN: BUILTIN}
+    first = next((name for name, path in bases.items() if path == settings.model), BUILTIN)
     precisions, quantizations = ("auto", "bf16", "fp32"), ("none", "int8", "nf4")
+    name = base.selectbox(
+        text("Base model"), list(bases), key=keyed("tune_base", first, list(bases))
+    )
     chosen = {
-        "base": base.selectbox(
-            text("Base model"),
-            bases,
-            format_func=lambda path: Path(path).name,
-            key=keyed("tune_base", bases[0], bases),
-        ),
+        "base": bases[name or first],
         "precision": precision.selectbox(
             text("Precision"), precisions, key=keyed("tune_precision", "auto", precisions)
         ),
@@ -252,7 +252,7 @@ def _login(state: str) -> str:
 def _estimate(settings: TuneSettings) -> bool:
     """Show what `settings` need; whether they can be started."""
     try:
-        with tuner.shared().turn() as bench:
+        with st.spinner(text("Estimating …")), tuner.shared().turn() as bench:
             needs = bench.estimate(settings)
     except RagError as error:
         st.error(plain(explain(error, language())), icon=":material/error:")

@@ -7,14 +7,16 @@ closed and finds the run again.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import streamlit as st
 
+from rwkv_rag import models
 from rwkv_rag.messages import explain_reason
 from rwkv_rag.types import JobStatus, TuneJob
-from rwkv_rag.ui import amounts, chat, curve, tuner
-from rwkv_rag.ui.kept import keyed
+from rwkv_rag.ui import amounts, chat, curve, engine, tuner
+from rwkv_rag.ui.kept import keyed, put
 from rwkv_rag.ui.notices import errors_shown
 from rwkv_rag.ui.recipe import method_name
 from rwkv_rag.ui.sources import plain, section_html
@@ -86,8 +88,15 @@ def _details(jobs: Sequence[TuneJob]) -> None:
 
 
 def _title(job: TuneJob) -> str:
-    started = job.created[:16].replace("T", " ")
-    return f"{job.settings.name} · {method_name(job.settings.method)} · {started}"
+    return f"{job.settings.name} · {method_name(job.settings.method)} · {_local_time(job.created)}"
+
+
+def _local_time(iso: str) -> str:
+    """A moment in this machine's time, to the minute."""
+    try:
+        return datetime.fromisoformat(iso).astimezone().strftime("%Y-%m-%d %H:%M")
+    except ValueError:
+        return iso
 
 
 def _progress(job: TuneJob) -> None:
@@ -116,10 +125,14 @@ def _numbers(job: TuneJob) -> None:
         delta_color="inverse",
         help=text("On rows that are never trained on: before, and the change at the end."),
     )
-    third.metric(text("Tokens/s"), f"{job.tokens_per_s:,.0f}" if job.tokens_per_s else "–")
+    third.metric(text("Tokens/s"), _speed(job))
     left = job.eta_s if job.status in LIVE else None
     fourth.metric(text("Time left"), amounts.duration(left))
     fifth.metric(text("Memory"), amounts.memory(job.memory_bytes) if job.memory_bytes else "–")
+
+
+def _speed(job: TuneJob) -> str:
+    return f"{job.tokens_per_s:,.0f}" if job.tokens_per_s else "–"
 
 
 def _actions(job: TuneJob) -> None:
@@ -128,7 +141,7 @@ def _actions(job: TuneJob) -> None:
     elif job.status == "done":
         said = text("Use in chat")
         if st.button(said, type="primary", icon=":material/forum:", key="tune_use"):
-            use_in_chat(job.settings.name)
+            use_in_chat(job)
     elif st.button(text("Resume"), type="primary", icon=":material/play_arrow:", key="tune_resume"):
         _stopping().discard(job.id)
         with tuner.shared().turn() as bench:
@@ -151,10 +164,13 @@ def _stopping() -> set[str]:
     return asked
 
 
-def use_in_chat(name: str) -> None:
-    """Open the chat with the tuned thing `name` chosen, in free answers: quotes need no tuning."""
-    st.session_state["tuned"] = name
+def use_in_chat(job: TuneJob) -> None:
+    """Open the chat with what the job made chosen, in free answers, on the model it belongs to."""
+    st.session_state["tuned"] = job.settings.name
     st.session_state["mode"] = "free"
+    for name, model in models.writers(engine.settings()).items():
+        if model == job.settings.base:
+            put("model", name)
     st.switch_page(st.Page(chat.page, url_path="chat"))
 
 
@@ -209,6 +225,6 @@ def _row(job: TuneJob, done: str) -> dict[str, Any]:
         text("loss"): amounts.loss(job.loss),
         text("before"): amounts.loss(job.before),
         text("after"): amounts.loss(job.after),
-        text("tokens/s"): f"{job.tokens_per_s:,.0f}",
+        text("tokens/s"): _speed(job),
         text("memory"): amounts.memory(job.memory_bytes) if job.memory_bytes else "–",
     }

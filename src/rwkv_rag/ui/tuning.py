@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from rwkv_rag.ui import recipe, rows, runs, tuner
 from rwkv_rag.ui.kept import keyed, put
@@ -39,13 +40,23 @@ def page() -> None:
     if "tune_next" in st.session_state:
         put("tune_step", st.session_state.pop("tune_next"))
     step = _choose_step()
-    if step == "rows":
-        if rows.section():
-            _go("method")
-    elif step == "method":
-        _method()
-    else:
-        runs.section()
+    with _fresh(step):
+        if step == "rows":
+            if rows.section():
+                _go("method")
+        elif step == "method":
+            _method()
+        else:
+            runs.section()
+
+
+def _fresh(step: Step) -> DeltaGenerator:
+    """The place of a step: emptied when the step changed, or the one before would shine through
+    until this one is drawn; otherwise kept as it is, so that nothing flickers.
+    """
+    changed = st.session_state.get("tune_drawn") != step
+    st.session_state["tune_drawn"] = step
+    return st.empty().container() if changed else st.container()
 
 
 def _choose_step() -> Step:

@@ -195,6 +195,7 @@ CHINESE = {
     "Not logged in: the run is kept offline. To log in: wandb login": (
         "未登录，记录只存于本机。登录命令：wandb login"
     ),
+    "Estimating …": "正在估算……",
     "Memory needed": "所需内存",
     "of {free} free": "可用 {free}",
     "Time, about": "预计用时",
