@@ -77,7 +77,7 @@ def test_a_job_survives_kill_and_stop_with_the_losses_of_one_left_alone(
     jobs: Jobs, settings: Make, tmp_path: Path
 ) -> None:
     home = tmp_path / "home"
-    asked = {"steps": 30, "method": "lora", "rank": 4, "save_every_s": 0.0}
+    asked = {"steps": 30, "save_every_s": 0.0}
     cut = jobs.start(settings(name="cut", **asked)).id
     job = until(jobs, cut, lambda job: len(curve(jobs, cut)) > 3 or ended(job))
     assert job.status == "running"

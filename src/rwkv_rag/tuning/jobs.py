@@ -35,6 +35,7 @@ from rwkv_rag.types import TuneEstimate, TuneJob, TuneSettings
 START_S = 60.0  # for a process to say that it lives, on a busy machine
 LOG_BYTES = 1 << 20
 PROBE_S = 0.06
+ENDING_S = 5.0  # between a job's last word and its end
 UNFINISHED = ("waiting", "running")
 
 
@@ -203,7 +204,7 @@ class Jobs:
     def _spawn(self, folder: JobFolder) -> None:
         """Start the job's process and wait until it holds its lock."""
         starting = folder.starting()
-        if not starting.acquire(timeout_s=PROBE_S) or _held(folder.running()):
+        if not starting.acquire(timeout_s=PROBE_S) or _held(folder.running(), for_s=ENDING_S):
             starting.release()
             raise InputError(f"job {folder.id} runs already")
         try:
@@ -251,9 +252,9 @@ def _alive(folder: JobFolder) -> bool:
         return True
 
 
-def _held(lock: FileLock) -> bool:
-    """Whether another process holds it; tried twice, for one that only looks holds it a moment."""
-    if lock.acquire(timeout_s=PROBE_S):
+def _held(lock: FileLock, *, for_s: float = PROBE_S) -> bool:
+    """Whether another process holds it `for_s`; one that only looks holds it a moment."""
+    if lock.acquire(timeout_s=for_s):
         lock.release()
         return False
     return True

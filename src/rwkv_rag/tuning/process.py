@@ -81,11 +81,11 @@ class JobWatch:
 
     def end(self, status: JobStatus, reason: str = "") -> None:
         """Say how it ended; the last step's figures may not have been told yet."""
+        for ending in self._ending:
+            ending({**self.values, "status": status})
         last = told(self._last) if self._last else {}
         last.update(status=status, reason=reason, eta_s=None)
         self._ledger.tell(self._folder.id, **last)
-        for ending in self._ending:
-            ending({**self.values, "status": status})
 
 
 def run(path: Path) -> int:
@@ -112,6 +112,14 @@ def _lead(folder: JobFolder, fabric: Fabric | None) -> int:
     watch = JobWatch(folder, Ledger(folder.home))
     signal.signal(signal.SIGTERM, watch.asked)
     try:
+        return _led(folder, fabric, watch)
+    finally:
+        running.release()  # the interpreter may take seconds to end
+
+
+def _led(folder: JobFolder, fabric: Fabric | None, watch: JobWatch) -> int:
+    """Train, and say how it ended."""
+    try:
         status: JobStatus = "done" if _train(folder, fabric, watch) else "stopped"
     except RagError as error:
         log.error("%s", error)
@@ -134,6 +142,13 @@ def _train(folder: JobFolder, fabric: Fabric | None, watch: JobWatch) -> bool:
     while not turn.acquire(timeout_s=LOOK_S):
         if watch.stop():
             return False
+    try:
+        return _in_turn(folder, fabric, watch)
+    finally:
+        turn.release()
+
+
+def _in_turn(folder: JobFolder, fabric: Fabric | None, watch: JobWatch) -> bool:
     watch.tell(status="running")
     from rwkv_rag.tuning.devices import open_fabric
     from rwkv_rag.tuning.run import Stopped, prepare_rows, tune
