@@ -1,0 +1,203 @@
+"""`rwkv-rag tune`: what the commands ask of the tuner and how they show what it says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rwkv_rag import app
+from rwkv_rag.cli import tune
+from rwkv_rag.cli.tune_options import HELP
+from rwkv_rag.errors import InputError, NotFound
+from rwkv_rag.types import TuneEstimate, TuneJob, TuneSettings
+
+from .conftest import Cli, english_left
+
+
+class StandIn:
+    """A tuner whose jobs advance by one step whenever they are looked at."""
+
+    def __init__(self) -> None:
+        self.made: list[TuneJob] = []
+        self.end: dict[str, Any] = {"status": "done", "before": 3.0, "after": 2.5}
+        self.on_look: Callable[[], None] = lambda: None
+        self.stopped: list[str] = []
+
+    def estimate(self, settings: TuneSettings) -> TuneEstimate:
+        self.asked = settings
+        return TuneEstimate(
+            3_000_000_000, 2_000_000_000, 65_536, 90.0, ("batch 1", "checkpointing")
+        )
+
+    def start(self, settings: TuneSettings) -> TuneJob:
+        if settings.steps < 1:
+            raise InputError(f"steps is {settings.steps}; give a whole number from 1 to 9")
+        job = TuneJob(
+            f"k{len(self.made)}", settings, "waiting", "2026-01-02T03:04:05+00:00", steps=2
+        )
+        self.made.append(job)
+        return job
+
+    def jobs(self) -> list[TuneJob]:
+        return self.made[::-1]
+
+    def job(self, id: str) -> TuneJob:
+        self.on_look()
+        for at, job in enumerate(self.made):
+            if job.id.startswith(id):
+                self.made[at] = self._advanced(job)
+                return self.made[at]
+        raise NotFound(f"there is no job {id!r}; none has been started yet")
+
+    def _advanced(self, job: TuneJob) -> TuneJob:
+        if job.status not in tune.UNFINISHED:
+            return job
+        if job.step < job.steps:
+            return replace(job, status="running", step=job.step + 1, loss=3.0 - job.step)
+        return replace(job, **self.end)
+
+    def stop(self, id: str) -> None:
+        self.stopped.append(id)
+
+    def resume(self, id: str) -> TuneJob:
+        job = self.job(id)
+        self.made[self.made.index(job)] = job = replace(job, status="waiting", step=0)
+        return job
+
+    def metrics(self, id: str) -> list[Mapping[str, float]]:
+        return []
+
+    def logs(self, id: str) -> str:
+        return "one\ntwo\x1b[31m\n"
+
+
+@pytest.fixture
+def tuner(monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    stand_in = StandIn()
+    monkeypatch.setattr(app, "open_tuner", lambda settings: stand_in)
+    monkeypatch.setattr(tune, "LOOK_S", 0.0)
+    return stand_in
+
+
+def test_every_setting_has_an_option_and_nothing_else_does() -> None:
+    told = {"name", "data", "method", "base"}  # arguments of their own
+    assert {field.name for field in fields(TuneSettings)} == {*HELP} | told
+
+
+def test_options_left_out_are_the_defaults_of_the_settings(cli: Cli, tuner: StandIn) -> None:
+    cli("tune", "start", "lora", "--data", "a b.jsonl", "--detach")
+    named = {"name": "a b-lora", "base": "fake"}
+    assert tuner.made[0].settings == TuneSettings(data=Path("a b.jsonl"), method="lora", **named)
+
+
+def test_options_reach_the_settings(cli: Cli, tuner: StandIn) -> None:
+    given = "--steps 7 --lr 0.5 --lr-final 0.1 --parts att,low_rank --checkpointing --skip-bad"
+    more = "--save-every 9 --wandb offline --held-out 0.3 --name cat --model m.pth --scored all"
+    cli("tune", "start", "state", "--data", "d.bin", "--detach", *given.split(), *more.split())
+    made = tuner.made[0].settings
+    assert (made.steps, made.lr, made.lr_final, made.parts) == (7, 0.5, 0.1, ("att", "low_rank"))
+    assert made.checkpointing and made.skip_bad and made.save_every_s == 9
+    assert (made.wandb, made.held_out, made.name, made.base) == ("offline", 0.3, "cat", "m.pth")
+    assert made.scored == "all"
+
+
+def test_a_start_follows_the_job_to_its_end(cli: Cli, tuner: StandIn) -> None:
+    ran = cli("tune", "start", "state", "--data", "d.jsonl")
+    assert ran.code == 0
+    assert ran.out == "d-state: loss 3.000 before, 2.500 after, on rows never trained on\n"
+    assert ran.err == "job k0 has begun\n"
+
+
+def test_a_detached_start_returns_at_once(cli: Cli, tuner: StandIn) -> None:
+    ran = cli("tune", "start", "state", "--data", "d.jsonl", "--detach", "--json")
+    assert ran.json["status"] == "waiting" and ran.json["settings"]["data"] == "d.jsonl"
+    assert ran.err == ""
+
+
+def test_ctrl_c_stops_the_watching_and_not_the_job(cli: Cli, tuner: StandIn) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    tuner.on_look = interrupt
+    ran = cli("tune", "start", "state", "--data", "d.jsonl")
+    assert ran.code == 130
+    assert "job k0 goes on; `rwkv-rag tune show k0 --follow` follows it" in ran.err
+    assert tuner.stopped == []
+
+
+def test_a_failed_job_ends_in_one_line_and_code_2(cli: Cli, tuner: StandIn) -> None:
+    reason = (
+        "the loss is nan at step 4; nothing was learned yet: start again with a lower lr than 1"
+    )
+    tuner.end = {"status": "failed", "reason": reason}
+    ran = cli("tune", "start", "state", "--data", "d.jsonl")
+    assert ran.code == 2 and ran.err.endswith(f"error: job k0 failed: {reason}\n")
+    chinese = cli("--lang", "zh", "tune", "resume", "k0")
+    assert chinese.code == 2 and "任务 k0 失败：第 4 步" in chinese.err
+    assert english_left(chinese.err) == []
+
+
+def test_a_job_that_was_stopped_says_how_to_go_on(cli: Cli, tuner: StandIn) -> None:
+    tuner.end = {"status": "stopped"}
+    ran = cli("tune", "start", "state", "--data", "d.jsonl")
+    assert ran.code == 0 and ran.out == ""
+    assert "job k0 is stopped; `rwkv-rag tune resume k0` goes on" in ran.err
+
+
+def test_jobs_are_listed_and_shown(cli: Cli, tuner: StandIn) -> None:
+    assert "no job yet" in cli("tune", "list").err
+    for name in ("cat", "dog"):
+        cli("tune", "start", "state", "--data", "d.jsonl", "--name", name)
+    lines = cli("tune", "list").out.splitlines()
+    assert lines[1].split() == [
+        *("k1", "dog", "state", "done", "2/2", "2.000", "3.000", "2.500"),
+        *("2026-01-02", "03:04"),
+    ]
+    assert [job["id"] for job in cli("tune", "list", "--json").json] == ["k1", "k0"]
+    shown = cli("tune", "show", "k0").out
+    assert "cat" in shown and "weight_decay" in shown
+    assert cli("tune", "show", "k0", "--json").json["settings"]["name"] == "cat"
+    assert cli("tune", "show", "x").code == 2
+
+
+def test_logs_are_printed_without_control_characters(cli: Cli, tuner: StandIn) -> None:
+    cli("tune", "start", "state", "--data", "d.jsonl", "--detach")
+    assert cli("tune", "logs", "k0").out == "one\ntwo[31m\n"
+    assert cli("tune", "logs", "k0", "--follow").out == "one\ntwo[31m\n"
+
+
+def test_stop_asks_and_says_so(cli: Cli, tuner: StandIn) -> None:
+    cli("tune", "start", "state", "--data", "d.jsonl", "--detach")
+    ran = cli("tune", "stop", "k")
+    assert ran.out == "job k0 will stop after its step\n" and tuner.stopped == ["k0"]
+
+
+def test_an_estimate_names_what_would_fit(cli: Cli, tuner: StandIn) -> None:
+    ran = cli("tune", "estimate", "full", "--data", "d.jsonl", "--batch", "8")
+    assert tuner.asked.batch == 8 and tuner.made == []
+    assert "3.0 GB of memory of 2.0 GB free; 65,536 numbers train" in ran.out
+    assert "about 1.5 minutes" in ran.out and "would fit with: batch 1" in ran.out
+    assert cli("tune", "estimate", "full", "--data", "d", "--json").json["fits"] is False
+    chinese = cli("--lang", "zh", "tune", "estimate", "full", "--data", "d.jsonl").out
+    assert "需要内存 3.0 GB" in chinese and english_left(chinese) == []
+
+
+@pytest.mark.parametrize("command", ["start", "list", "show", "stop", "resume", "logs", "estimate"])
+def test_every_help_page_is_chinese_where_asked(cli: Cli, command: str) -> None:
+    said = cli("--lang", "zh", "tune", command, "--help").out
+    prose = [line for line in said.splitlines() if "--" not in line and "Usage" not in line]
+    assert any("\u4e00" <= char <= "\u9fff" for char in said)
+    assert not [line for line in prose if "default" not in line and english_left(line)]
+
+
+def test_bad_values_are_refused_by_the_tuner_in_one_line(cli: Cli, tuner: StandIn) -> None:
+    ran = cli("tune", "start", "state", "--data", "d.jsonl", "--steps", "0")
+    assert ran.code == 2 and ran.err.startswith("error: steps is 0; give a whole number")
+    assert cli("tune", "start", "prefix", "--data", "d.jsonl").code == 2
+    assert cli("tune", "start", "state").code == 2
+    assert json.dumps(tuner.made) == "[]"
