@@ -190,7 +190,7 @@ def _whole(
 
 def _adapter() -> dict[str, Any]:
     left, right = st.columns([1, 3])
-    names = {"att": text("time mixing"), "ffn": text("channel mixing"), "low_rank": "w, a, v, g"}
+    names = {"att": "att: R, K, V, O", "ffn": "ffn: K, V", "low_rank": "w, a, v, g"}
     parts = right.multiselect(
         text("Parts reached"),
         list(names),

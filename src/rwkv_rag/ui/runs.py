@@ -88,7 +88,8 @@ def _details(jobs: Sequence[TuneJob]) -> None:
 
 
 def _title(job: TuneJob) -> str:
-    return f"{job.settings.name} · {method_name(job.settings.method)} · {_local_time(job.created)}"
+    """Without words: a list keeps the one chosen as it was written when the language changes."""
+    return f"{job.settings.name} · {_local_time(job.created)}"
 
 
 def _local_time(iso: str) -> str:

@@ -5,6 +5,7 @@ Knows the order of the steps. What a step is lies in `rows`, `recipe` and `runs`
 
 from __future__ import annotations
 
+import time
 from typing import Literal, get_args
 
 import streamlit as st
@@ -23,6 +24,7 @@ ICONS = {
     "method": ":material/tune:",
     "runs": ":material/show_chart:",
 }
+FLUSH_S = 0.05
 STYLE = """
 <style>
 .stMainBlockContainer {max-width: 62rem;}
@@ -56,7 +58,11 @@ def _fresh(step: Step) -> DeltaGenerator:
     """
     changed = st.session_state.get("tune_drawn") != step
     st.session_state["tune_drawn"] = step
-    return st.empty().container() if changed else st.container()
+    if not changed:
+        return st.container()
+    place = st.empty()
+    time.sleep(FLUSH_S)  # what takes the place too soon reaches the browser instead of the empty
+    return place.container()
 
 
 def _choose_step() -> Step:

@@ -177,8 +177,6 @@ CHINESE = {
     "every word": "全文",
     "Rank": "秩",
     "Parts reached": "作用部分",
-    "time mixing": "时间混合",
-    "channel mixing": "通道混合",
     "Base model": "基底模型",
     "Precision": "精度",
     "Quantized base": "量化基底",
