@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rwkv_rag import app
 from rwkv_rag.errors import InputError
+from rwkv_rag.rwkv.tuned import Shelf
 from rwkv_rag.tuning.from_knowledge import RowEvent
 from rwkv_rag.types import TuneSettings
-from rwkv_rag.ui import engine, rows, tuner
+from rwkv_rag.ui import engine, recipe, rows, tuner
 
 from .conftest import engine as _engine  # noqa: F401  (skips this file without streamlit)
 from .stand_in import StandInTuner
@@ -131,6 +134,28 @@ def test_an_empty_file_is_told(bench: StandInTuner, tmp_path: Path) -> None:
 def test_a_missing_file_is_told(bench: StandInTuner, tmp_path: Path) -> None:
     page = read_file(opened(), tmp_path / "none.jsonl")
     assert "does not exist" in page.error[0].value
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/etc/hostname", "/dev/zero.jsonl", "/tmp"])
+def test_only_files_of_rows_are_read(bench: StandInTuner, path: str) -> None:
+    page = read_file(opened(), Path(path))
+    assert len(page.error) == 1 and "Use these rows" not in labels(page)
+
+
+def test_an_upload_that_cannot_be_read_is_not_kept(
+    bench: StandInTuner, shared: engine.Engine
+) -> None:
+    page = opened()
+    page.radio(key="tune_source").set_value("upload").run()
+    page.file_uploader[0].upload("mine.jsonl.xz", b"no archive", "application/json").run()
+    assert "damaged" in page.error[0].value
+    assert not list(shared.settings.home.rglob("mine*"))
+
+
+@given(st.text(max_size=100))
+def test_a_result_may_be_named_after_any_file(name: str) -> None:
+    wanted = recipe.free_name(f"{recipe.result_name(name)}-state", set())
+    Shelf(Path("home")).path(wanted)
 
 
 def test_a_binidx_file_is_used_as_it_is(bench: StandInTuner, tmp_path: Path) -> None:

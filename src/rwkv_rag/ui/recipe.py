@@ -5,6 +5,7 @@ Knows the Tuner Protocol. Only what a newcomer has to decide stands open; the re
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def section(data: Path, name: str, *, skip_bad: bool) -> TuneJob | None:
     method = _method()
     left, right = st.columns(2)
     taken = {job.settings.name for job in _jobs()} | _shelved(engine.settings())
-    wanted = free_name(f"{name}-{method}", taken)
+    wanted = free_name(f"{result_name(name)}-{method}", taken)
     called = left.text_input(
         text("Name of the result"),
         key=keyed(f"tune_name_{wanted}", wanted),
@@ -72,6 +73,11 @@ def section(data: Path, name: str, *, skip_bad: bool) -> TuneJob | None:
         with errors_shown(), tuner.shared().turn() as bench:
             return bench.start(settings)
     return None
+
+
+def result_name(name: str) -> str:
+    """What is left of a file's name, for a shelf that takes letters, digits and - _ . only."""
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.")[:40] or "rows"
 
 
 def free_name(wanted: str, taken: set[str]) -> str:

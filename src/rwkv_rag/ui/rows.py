@@ -22,6 +22,7 @@ from rwkv_rag.ui.notices import errors_shown
 from rwkv_rag.ui.sources import plain
 from rwkv_rag.ui.words import language, text
 
+SUFFIXES = (".jsonl", ".jsonl.xz", ".jsonl.gz")
 EDITABLE = 200
 """Rows of a file that are shown for editing; the ones after them are used as they are."""
 UPLOAD_BYTES = 200 << 20
@@ -194,7 +195,11 @@ def _from_upload() -> None:
     st.session_state["tune_upload_seen"] = upload.file_id
     path = _free(safe_name(upload.name))
     table.write_bytes(path, upload.getbuffer())
-    _read(path)
+    try:
+        _read(path)
+    except InputError:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _from_file() -> None:
@@ -213,9 +218,12 @@ def _from_file() -> None:
 
 def _read(path: Path) -> None:
     """Read the beginning of a file for the table and, where it is not too large, check it all."""
-    name = path.name.split(".")[0] or "rows"
-    draft = Draft(name, [], origin=path)
-    whole = path.exists() and path.stat().st_size <= CHECKED_BYTES
+    if not path.name.lower().endswith(SUFFIXES):
+        raise InputError(f"{path} is no training data; give a {', '.join(SUFFIXES)} or .bin file")
+    if not path.is_file():  # a device would never end
+        raise InputError(f"{path} does not exist; check the path")
+    draft = Draft(path.name.split(".")[0], [], origin=path)
+    whole = path.stat().st_size <= CHECKED_BYTES
     count = 0
     with st.spinner(text("Reading …")):
         for line in app.read_rows(path):
