@@ -5,7 +5,8 @@
     activations  what the layers keep for the backward pass, a token and channel
     logits       of one chunk of scored positions, whatever the batch (see `cross_entropy`)
 
-The constants were measured (`docs/tuning.md` has the errors). Knows no data and starts nothing.
+The constants were measured on a CPU; on a GPU they are those of the same code without its compiled
+loops, and not measured. Knows no data and starts nothing.
 """
 
 from __future__ import annotations
@@ -23,12 +24,14 @@ from rwkv_rag.rwkv.layout import HEAD_SIZE, Shape
 from rwkv_rag.tuning.cross_entropy import CHUNK
 from rwkv_rag.types import TuneEstimate, TuneSettings
 
-PROCESS_BYTES = {"cpu": 600 << 20, "cuda": 600 << 20}  # Python and its libraries, or CUDA's own
+PROCESS_BYTES = {"cpu": 465 << 20, "cuda": 600 << 20}  # Python and its libraries, or CUDA's own
 PER_TRAINED = 16
-PER_CHANNEL = 225.0  # bytes a token, layer and channel
-KEPT_PER_CHANNEL = 16.0  # the same where blocks are computed again: stream and layer-0 values
-ADAPTED_PER_CHANNEL = 55.0  # more for adapters beside the matrices
-EFFICIENCY = 0.4
+# Bytes a token, layer and channel: of the network, and more beside it for adapters.
+PER_CHANNEL = {("cpu", torch.bfloat16): (75.0, 17.0), ("cpu", torch.float32): (320.0, 60.0)}
+UNFUSED = (225.0, 55.0)  # in bf16 where no compiled loops run
+KEPT_PER_CHANNEL = 16.0  # where blocks are computed again: stream and layer-0 values
+WIDTH_OF_HALF = 350.0  # channels at which half the time goes into products of matrices
+PASS_S, START_S = 0.02, 10.0
 BYTES = {torch.float32: 4.0, torch.bfloat16: 2.0}
 QUANTIZED_BYTES = {"int8": 1.05, "nf4": 0.56}  # with the scales
 SPARE = 1.1
@@ -97,7 +100,7 @@ def _limit(group: Path) -> int | None:
 def estimate(settings: TuneSettings, load: Load, *, speed: float | None = None) -> TuneEstimate:
     """What `settings` need. `speed` is `product_speed`; without it the time is not told."""
     needed, available = needed_bytes(settings, load), available_bytes(load.device)
-    seconds = None if speed is None else work(settings, load) / speed
+    seconds = None if speed is None else seconds_of(settings, load, speed)
     return TuneEstimate(
         memory_bytes=needed,
         available_bytes=available,
@@ -151,15 +154,19 @@ def _working(settings: TuneSettings, load: Load) -> float:
     """Activations and logits of one forward and backward pass."""
     shape = load.shape
     tokens = settings.batch * _row(settings)
-    one = PER_CHANNEL
-    if settings.method in ("lora", "pissa", "miss"):
-        one += ADAPTED_PER_CHANNEL
-    layers = shape.layers * one
-    if settings.checkpointing:
-        layers = shape.layers * KEPT_PER_CHANNEL + one
-    positions = min(tokens, CHUNK)
-    logits = positions * shape.vocab * (BYTES[load.matrices] + (0 if _is_cpu(load) else 8))
-    return tokens * shape.width * layers + logits
+    network, adapters = PER_CHANNEL.get(
+        (load.device.type, load.matrices), PER_CHANNEL["cpu", torch.float32]
+    )
+    if load.device.type != "cpu" and load.matrices == torch.bfloat16:
+        network, adapters = UNFUSED
+    one = network + (adapters if settings.method in ("lora", "pissa", "miss") else 0.0)
+    layers = shape.layers * KEPT_PER_CHANNEL + one if settings.checkpointing else shape.layers * one
+    # Logits and, in fp32, the product that makes them; then the head's own gradient, if it trains.
+    logits = min(tokens, CHUNK) * shape.vocab * (2.0 if load.matrices == torch.bfloat16 else 8.0)
+    if not _is_cpu(load):
+        logits += min(tokens, CHUNK) * shape.vocab * 8.0
+    head = shape.vocab * shape.width * 4.0 if settings.method == "full" else 0.0
+    return tokens * shape.width * layers + logits + head
 
 
 def _is_cpu(load: Load) -> bool:
@@ -204,12 +211,20 @@ def work(settings: TuneSettings, load: Load) -> float:
     return rows * tokens * (passes * inner + 6.0 * head)
 
 
-def product_speed(load: Load) -> float:
-    """Operations a second of this machine on a product as the model makes them; takes 0.1 s.
+def seconds_of(settings: TuneSettings, load: Load, speed: float) -> float:
+    """How long the training takes where products of matrices reach `speed` operations a second.
 
-    `EFFICIENCY` is what training reaches of it, measured: the recurrence and what is computed
-    number by number take the rest.
+    The recurrence and what is computed number by number take as much again at a width of
+    `WIDTH_OF_HALF`, and less of wider models: within a third of what was measured.
     """
+    width = load.shape.width
+    share = width / (width + WIDTH_OF_HALF)
+    passes = settings.steps * settings.accumulate
+    return START_S + PASS_S * passes + work(settings, load) / (share * speed)
+
+
+def product_speed(load: Load) -> float:
+    """Operations a second of this machine on a product as the model makes them; takes 0.1 s."""
     x = torch.ones(512, load.shape.width, dtype=load.matrices, device=load.device)
     w = torch.ones(load.shape.width, load.shape.ffn, dtype=load.matrices, device=load.device)
     best = 1e9
@@ -217,7 +232,7 @@ def product_speed(load: Load) -> float:
         began = time.perf_counter()
         (x @ w).sum().item()
         best = min(best, time.perf_counter() - began)
-    return EFFICIENCY * 2 * 512 * load.shape.width * load.shape.ffn / best
+    return 2 * 512 * load.shape.width * load.shape.ffn / best
 
 
 def _cheaper(settings: TuneSettings, load: Load, available: int) -> Iterator[str]:
