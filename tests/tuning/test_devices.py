@@ -26,12 +26,14 @@ from pathlib import Path
 import torch
 from torch import nn
 from rwkv_rag.tuning.devices import open_fabric
+from rwkv_rag.tuning.task import agreement
 from rwkv_rag.tuning.trainer import StepLoss, Trainer, TrainerSettings
 from rwkv_rag.types import TuneSettings
 
 folder, count = Path(sys.argv[1]), int(sys.argv[2])
 fabric = open_fabric(TuneSettings("x", Path(), device="cpu", devices=count))
 fabric.launch()
+assert agreement(fabric)(10 + fabric.global_rank) == 9 + count
 torch.manual_seed(1)
 module = nn.Linear(6, 3)
 rows = torch.randn(4, 8, 6, generator=torch.Generator().manual_seed(3))

@@ -72,6 +72,7 @@ def test_the_numbers_that_train_are_counted_as_they_are(
         ({"checkpointing": False}, {"checkpointing": True}),
         ({"chunk": 0, "context": 1024}, {"chunk": 128, "context": 1024}),
         ({"method": "full"}, {"method": "lora"}),
+        ({"devices": 2}, {"devices": 1}),
         ({"method": "lora"}, {"method": "state"}),
         ({"rank": 256, "method": "lora"}, {"rank": 8, "method": "lora"}),
     ],

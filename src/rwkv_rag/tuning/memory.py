@@ -127,9 +127,10 @@ def require(estimate: TuneEstimate) -> None:
 
 
 def needed_bytes(settings: TuneSettings, load: Load) -> int:
-    """The most the job holds at once, on each device."""
+    """The most the job holds at once: on each GPU, or in all processes of a CPU together."""
     own = PROCESS_BYTES[load.device.type]
-    return int(own + SPARE * (_weights(settings, load) + _working(settings, load)))
+    one = own + SPARE * (_weights(settings, load) + _working(settings, load))
+    return int(one * (settings.devices if _is_cpu(load) else 1))
 
 
 def _weights(settings: TuneSettings, load: Load) -> float:

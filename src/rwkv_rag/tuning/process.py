@@ -150,9 +150,11 @@ def _train(folder: JobFolder, fabric: Fabric | None, watch: JobWatch) -> bool:
 
 def _in_turn(folder: JobFolder, fabric: Fabric | None, watch: JobWatch) -> bool:
     watch.tell(status="running")
+    from rwkv_rag.tuning.allocator import keep_freed_memory
     from rwkv_rag.tuning.devices import open_fabric
     from rwkv_rag.tuning.run import Stopped, prepare_rows, tune
 
+    keep_freed_memory()
     order = ordered(folder)
     try:
         prepare_rows(order, watch)

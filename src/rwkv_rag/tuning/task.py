@@ -103,7 +103,8 @@ class LanguageTask:
         """Inputs, what follows each, whether that counts, and lengths inside the segment."""
         ids, targets, scored = batch.ids[:, :-1], batch.ids[:, 1:], batch.scored[:, 1:]
         lengths, size = batch.lengths - 1, self._chunk or ids.shape[1]
-        for number in range(self._most(-(-ids.shape[1] // size))):
+        count = self._most(-(-ids.shape[1] // size)) if self._chunk else 1
+        for number in range(count):
             place = slice(number * size, (number + 1) * size)
             inside = (lengths - number * size).clamp(0, size)
             if number * size < ids.shape[1]:
@@ -118,7 +119,6 @@ def agreement(fabric: Any) -> Callable[[int], int]:
         return lambda count: count
 
     def most(count: int) -> int:
-        counts = fabric.all_gather(torch.tensor(count, device=fabric.device))
-        return int(counts.max())
+        return int(fabric.all_reduce(torch.tensor(count, device=fabric.device), reduce_op="max"))
 
     return most
