@@ -18,6 +18,8 @@ if __name__ == "__main__":  # for the picture
 else:
     from .test_browser import CHROMIUM, DOCUMENTS, GARDEN, ask, browser, make_base, served
 
+QUATRAINS = Path(__file__).parents[2] / "examples" / "quatrains.jsonl"
+
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
@@ -83,7 +85,7 @@ def test_a_newcomer_tunes_on_a_base_and_asks_the_result(page: Any, home: Path) -
     number(page, "Context (tokens)", 128)
     page.get_by_text("Memory needed").wait_for()
     press(page, "Start")
-    page.get_by_role("button", name="Use in chat").wait_for()
+    page.get_by_role("button", name="Use in chat").first.wait_for()
     expect(page.get_by_text("finished · step 8 of 8")).to_have_count(1)
     assert page.get_by_test_id("stVegaLiteChart").locator("canvas, svg").count() >= 1
     press(page, "Use in chat")
@@ -93,16 +95,27 @@ def test_a_newcomer_tunes_on_a_base_and_asks_the_result(page: Any, home: Path) -
 
 
 def take_picture(picture: Path, home: Path) -> None:
-    """A finished run on the demonstration's documents beside an adapter's, as the page shows it."""
+    """An adapter beside a state, both tuned to the quatrains of the examples for 200 steps."""
     with served(home, model="builtin") as address, browser(address) as page:
-        page.set_viewport_size({"width": 1280, "height": 1080})
-        make_base(page, "handbooks", sorted(DOCUMENTS.iterdir()))
-        make_rows(page, 100)
+        page.set_default_timeout(300_000)
+        page.set_viewport_size({"width": 1280, "height": 1010})
+        page.get_by_role("link", name="Tuning").click()
+        page.get_by_text("A file on this machine").click()
+        box = page.get_by_label("Path of a .jsonl")
+        box.fill(str(QUATRAINS))
+        box.press("Enter")
+        press(page, "Read")
         press(page, "Use these rows")
-        page.get_by_label("Name of the result").wait_for()
-        press(page, "Start")
-        page.get_by_role("button", name="Use in chat").wait_for(timeout=240_000)
-        page.wait_for_timeout(2000)
+        for method in ("Memory state", "LoRA"):
+            page.get_by_text("2 · Method").click()
+            page.get_by_text(method, exact=True).click()
+            page.get_by_text("Memory needed").wait_for()
+            press(page, "Start")
+            page.get_by_role("button", name="Stop").wait_for()
+            page.get_by_role("button", name="Use in chat").first.wait_for()
+        page.get_by_role("combobox", name="Compare with").click()
+        page.get_by_role("option").nth(1).click()
+        page.wait_for_timeout(3000)
         page.screenshot(path=str(picture))
 
 

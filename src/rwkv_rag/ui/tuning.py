@@ -38,7 +38,8 @@ def page() -> None:
     st.html(STYLE)
     claim = text("Teach the model from rows of questions and answers, and use it in the chat.")
     st.html(title_html(text("Tuning"), claim))
-    show_notices()
+    with st.container():  # a place of their own: what follows stays where it is when they go
+        show_notices()
     if "tune_next" in st.session_state:
         put("tune_step", st.session_state.pop("tune_next"))
     step = _choose_step()
