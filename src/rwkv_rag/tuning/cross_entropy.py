@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from rwkv_rag.rwkv.kernels.threads import exclusive, limit_threads
+from rwkv_rag.rwkv.kernels.threads import exclusive, limit_threads, spread
 from rwkv_rag.tuning.kernels.lanes import LANES
 from rwkv_rag.tuning.kernels.softmax import softmax_gradient
 
@@ -71,6 +71,7 @@ def _to_gradient(logits: Tensor, targets: Tensor) -> Tensor:
         losses = torch.empty(len(logits))
         with exclusive:
             limit_threads(torch.get_num_threads())
+            spread(32 * logits.numel())
             numbers = logits.view(torch.uint16).numpy().reshape(-1)
             softmax_gradient(numbers, targets.numpy(), losses.numpy())
         return losses.sum()

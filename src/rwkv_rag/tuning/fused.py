@@ -14,10 +14,13 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from rwkv_rag.rwkv.kernels.threads import exclusive, limit_threads
+from rwkv_rag.rwkv.kernels.threads import exclusive, limit_threads, spread
 from rwkv_rag.tuning.kernels import norm_mix as _norm_mix
 from rwkv_rag.tuning.kernels import square_relu as _square_relu
 from rwkv_rag.tuning.kernels import time_mix as _time_mix
+
+# Operations for each number, about: a mix and its norm; a token's walk through a state.
+_MIXING, _WALKING = 32, 512
 
 
 def fits(x: Tensor, matrices: torch.dtype) -> bool:
@@ -73,7 +76,7 @@ class _NormMix(torch.autograd.Function):
         out = [torch.empty(x.shape, dtype=torch.bfloat16) for _ in mixes]
         last = before.float().clone()
         given = (*_flat(x, norm, before, rows), ends.numpy(), x.shape[1])
-        _run(_norm_mix.norm_mix, *given, tuple(_flat(*out)), *_flat(last))
+        _run(_norm_mix.norm_mix, _MIXING * x.numel(), *given, tuple(_flat(*out)), *_flat(last))
         ctx.save_for_backward(x, norm, before, rows, ends, weight)
         ctx.mixes = [mix.shape for mix in mixes]
         return (*out, last)
@@ -87,6 +90,7 @@ class _NormMix(torch.autograd.Function):
         d_norm, d_rows = torch.zeros(units, *norm.shape), torch.zeros(units, *rows.shape)
         _run(
             _norm_mix.norm_mix_back,
+            _MIXING * x.numel(),
             *_flat(x, norm, before, rows), ends.numpy(), x.shape[1], tuple(_flat(*grads[:-1])),
             *_flat(grads[-1], d_x, d_before, d_norm, d_rows),
         )  # fmt: skip
@@ -107,6 +111,7 @@ class _TimeMix(torch.autograd.Function):
         kept = torch.empty(batch, state.shape[1], chunks, *state.shape[2:])
         _run(
             _time_mix.time_mix,
+            _WALKING * out.numel(),
             _eight(raw), *_flat(vectors), count == 8, ends.numpy(), tokens, *_flat(end, kept, out),
         )  # fmt: skip
         if saving:
@@ -122,6 +127,7 @@ class _TimeMix(torch.autograd.Function):
         d_vectors = torch.zeros(len(raw[0]), *vectors.shape)
         _run(
             _time_mix.time_mix_back,
+            _WALKING * d_out.numel(),
             _eight(raw), *_flat(vectors), len(raw) == 8, ends.numpy(), raw[0].shape[1],
             *_flat(kept, d_out, d_state), _eight(d_raw), *_flat(d_vectors),
         )  # fmt: skip
@@ -133,7 +139,7 @@ class _SquareRelu(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         out = torch.empty(x.shape, dtype=x.dtype)
-        _run(_square_relu.square_relu, *_flat(x, out))
+        _run(_square_relu.square_relu, x.numel(), *_flat(x, out))
         ctx.save_for_backward(x)
         return out
 
@@ -141,7 +147,7 @@ class _SquareRelu(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, d_out: Tensor) -> Tensor:
         d_x = torch.empty(d_out.shape, dtype=d_out.dtype)
-        _run(_square_relu.square_relu_back, *_flat(*ctx.saved_tensors, d_out, d_x))
+        _run(_square_relu.square_relu_back, d_out.numel(), *_flat(*ctx.saved_tensors, d_out, d_x))
         return d_x
 
 
@@ -150,9 +156,10 @@ _timed: Any = _TimeMix.apply
 _squared: Any = _SquareRelu.apply
 
 
-def _run(kernel: Callable[..., None], *arguments: Any) -> None:
+def _run(kernel: Callable[..., None], operations: int, *arguments: Any) -> None:
     with exclusive:
         limit_threads(torch.get_num_threads())
+        spread(operations)
         kernel(*arguments)
 
 

@@ -14,7 +14,7 @@ from numba import njit, prange
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rwkv_rag.rwkv.kernels.threads import exclusive, limit_threads
+from rwkv_rag.rwkv.kernels.threads import exclusive, limit_threads, spread
 
 KEEP = 16
 Floats = NDArray[np.float32]
@@ -36,6 +36,7 @@ def wkv7_cpu(
     kept = torch.empty(batch, heads, -(-length // KEEP), size, size)
     with exclusive:
         limit_threads(torch.get_num_threads())
+        spread(5 * size * r.numel())
         _forward(*_arrays(r, log_w.exp(), k, v, a, b), *_arrays(end, kept, y))
     return y, end, kept
 
@@ -66,6 +67,7 @@ def _wkv7_backward(
     w = log_w.exp()
     with exclusive:
         limit_threads(torch.get_num_threads())
+        spread(20 * r.shape[-1] * r.numel())
         _backward(*_arrays(r, w, k, v, a, b, kept, grad_y), *_arrays(grad_state, *grads))
     grads[1] *= w
     return grads[0], grads[1], grads[2], grads[3], grads[4], grads[5], grad_state
