@@ -20,11 +20,13 @@ check: $(VENV)/.setup-dev
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.setup-dev
-	@echo "speed of the model in the package, then what a user feels, then the rwkv package beside it"
-	@echo "(the last writes about 1 GB of random weights to the temporary directory; some minutes)"
+	@echo "speed of the model in the package, then what a user feels, then the rwkv package beside it,"
+	@echo "then fine-tuning"
+	@echo "(the third writes about 1 GB of random weights to the temporary directory; some minutes)"
 	$(BIN)/rwkv-rag bench
 	$(BIN)/python benchmarks/product.py
 	$(BIN)/python benchmarks/compare_rwkv.py
+	$(BIN)/python benchmarks/tuning.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
