@@ -98,7 +98,7 @@ def take_picture(picture: Path, home: Path) -> None:
     """An adapter beside a state, both tuned to the quatrains of the examples for 200 steps."""
     with served(home, model="builtin") as address, browser(address) as page:
         page.set_default_timeout(300_000)
-        page.set_viewport_size({"width": 1280, "height": 1010})
+        page.set_viewport_size({"width": 1280, "height": 1130})
         page.get_by_role("link", name="Tuning").click()
         page.get_by_text("A file on this machine").click()
         box = page.get_by_label("Path of a .jsonl")

@@ -92,7 +92,7 @@ def values(curves: Sequence[Curve], labels: Labels) -> list[dict[str, object]]:
     return rows
 
 
-def spec(curves: Sequence[Curve], labels: Labels, *, height: int = 300) -> dict[str, Any]:
+def spec(curves: Sequence[Curve], labels: Labels, *, height: int = 330) -> dict[str, Any]:
     """The Vega-Lite chart of `values`: curves over one another, each in its colour."""
     names = [each.name for each in curves]
     legend = {"orient": "top", "title": None, "symbolOpacity": 1, "symbolStrokeWidth": 3}

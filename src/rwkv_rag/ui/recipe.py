@@ -230,7 +230,7 @@ def _machine(method: TuneMethod, settings: Settings) -> dict[str, Any]:
         "seed": _whole(seed, text("Seed"), "seed", 0, 2**31 - 1),
     }
     chosen["checkpointing"] = st.checkbox(
-        text("Gradient checkpointing: less memory, about a third slower"),
+        text("Gradient checkpointing: less memory, slower"),
         key=keyed("tune_checkpointing", USUAL.checkpointing),
     )
     return chosen

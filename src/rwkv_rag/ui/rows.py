@@ -116,7 +116,7 @@ def _begin(draft: Draft) -> None:
 
 
 def _kind_name(kind: str) -> str:
-    known = {"answer": text("answer"), "refusal": text("refusal"), "question": text("question")}
+    known = {"answer": text("answer"), "refusal": text("refusal")}
     return known.get(kind, kind)  # a file may call its kinds what it likes
 
 

@@ -133,7 +133,7 @@ def _source(source: object) -> str:
 def _kind(record: Record) -> str:
     if record.get("refused"):
         return "refusal"
-    return next((form for form in ("messages", "text") if form in record), "question")
+    return next((form for form in ("messages", "text") if form in record), "answer")
 
 
 def _cut(text: str) -> tuple[str, str, str]:

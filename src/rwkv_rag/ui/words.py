@@ -182,9 +182,7 @@ CHINESE = {
     "Quantized base": "量化基底",
     "Needs a GPU.": "需要 GPU。",
     "Seed": "随机种子",
-    "Gradient checkpointing: less memory, about a third slower": (
-        "梯度检查点：内存更少，约慢三分之一"
-    ),
+    "Gradient checkpointing: less memory, slower": ("梯度检查点：内存更少，速度更慢"),
     "Project": "项目",
     "Logged in to Weights & Biases.": "已登录 Weights & Biases。",
     "Weights & Biases is not installed: pip install 'rwkv-rag[wandb]'": (
