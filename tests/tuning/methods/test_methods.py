@@ -192,7 +192,7 @@ def test_an_unknown_method_is_named_beside_those_that_exist() -> None:
 def test_wider_models_are_taught_in_smaller_steps(method: str) -> None:
     rates = [rates_for(method_named(method), width) for width in (256, 1024, 4096)]
     assert rates[1] == method_named(method).default_rates
-    assert [first / rates[1][0] for first, _ in rates] == pytest.approx([4, 1, 0.25])
+    assert [first / rates[1][0] for first, _ in rates] == pytest.approx([16, 1, 1 / 16])
     assert all(last < first for first, last in rates)
     if method != "state":  # RWKV-PEFT's advice for the released models
         assert rates[2][0] <= 1e-4
