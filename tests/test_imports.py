@@ -15,6 +15,7 @@ import rwkv_rag
 
 SOURCE = Path(rwkv_rag.__file__).parent
 HEAVY = ("torch", "numba", "chromadb", "streamlit", "pypdfium2", "fastapi", "zmq", "pandas")
+OPTIONAL = ("lightning_fabric", "peft", "wandb", "psutil", "bitsandbytes", "fla")
 
 OWNERS = {
     "torch": ("rwkv", "encoders", "tuning", "app.py"),
@@ -24,6 +25,12 @@ OWNERS = {
     "streamlit": ("ui",),
     "typer": ("cli",),
     "rich": ("cli", "tuning"),
+    "lightning_fabric": ("tuning/devices.py",),
+    "peft": ("tuning/methods/injection.py",),
+    "wandb": ("tuning/tracking.py",),
+    "psutil": ("tuning/memory.py",),
+    "bitsandbytes": ("tuning/quantized.py",),
+    "fla": ("tuning/wkv_gpu.py",),
 }
 
 
@@ -51,6 +58,12 @@ def test_the_help_page_loads_nothing_heavy() -> None:
 
 def test_the_composition_root_loads_nothing_heavy() -> None:
     assert not loaded_after("import rwkv_rag.app") & {*HEAVY, "numpy"}
+
+
+def test_what_only_a_job_needs_is_loaded_by_no_one_else() -> None:
+    """Checking and listing jobs works where the extras for training are not installed."""
+    loaded = loaded_after("import rwkv_rag.tuning.jobs, rwkv_rag.tuning.checks")
+    assert not loaded & {*OPTIONAL}
 
 
 @pytest.mark.parametrize("name", modules())
