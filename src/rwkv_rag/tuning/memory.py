@@ -89,10 +89,14 @@ def available_bytes(device: torch.device) -> int:
 
 
 def _limit(group: Path) -> int | None:
-    """What a control group leaves, None without one."""
+    """What a control group leaves, None without one. Pages of files that nobody uses are given up
+    when memory is short, so they count as free.
+    """
     try:
         most = int((group / "memory.max").read_text())
-        return max(0, most - int((group / "memory.current").read_text()))
+        held = int((group / "memory.current").read_text())
+        told = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        return max(0, most - held + int(told.get("inactive_file", 0)))
     except (OSError, ValueError):
         return None
 
