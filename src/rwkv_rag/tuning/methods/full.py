@@ -14,10 +14,7 @@ from rwkv_rag.types import TuneSettings
 
 
 class Full:
-    """Trains everything, in fp32; with precision bf16 matrices stay so, and learn in coarse steps.
-
-    A step of the usual rates is smaller than what bf16 can add to a weight, so most of it is lost.
-    """
+    """Trains everything, in fp32: bf16 cannot hold what a step of the usual rates adds."""
 
     name = "full"
     kind: Kind = "model"
@@ -31,12 +28,9 @@ class Full:
                 f"quantization is {settings.quantization!r}, and full tuning changes every weight, "
                 "which needs them whole; choose lora or state, or quantization none"
             )
-        whole = settings.precision != "bf16"
         for parameter in network.parameters():  # copied: it may be the mapped file of the base
-            parameter.data = parameter.data.to(
-                torch.float32 if whole else parameter.dtype, copy=True
-            )
-        for block in network.layers() if whole else ():
+            parameter.data = parameter.data.to(torch.float32, copy=True)
+        for block in network.layers():
             block.att.matrices = block.ffn.matrices = torch.float32
         network.requires_grad_(True)
 
@@ -44,7 +38,7 @@ class Full:
         return {}
 
     def result(self, network: Network) -> dict[str, Tensor]:
-        """All tensors, in the types that the network trains in."""
+        """All tensors, in fp32."""
         return {
             name: tensor.detach().to("cpu", copy=True).contiguous()
             for name, tensor in network.state_dict().items()
