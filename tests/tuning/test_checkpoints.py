@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from rwkv_rag.errors import CorruptData, TuningFailed
-from rwkv_rag.tuning.checkpoints import PlainCheckpoints, trained
+from rwkv_rag.tuning.checkpoints import PlainCheckpoints, SpreadCheckpoints, trained
+from rwkv_rag.tuning.devices import one_device
 
 
 @contextmanager
@@ -77,6 +78,18 @@ def test_a_first_checkpoint_that_fails_says_that_there_is_none(tmp_path: Path) -
     kept = PlainCheckpoints(tmp_path / "missing", module, optimiser)
     with pytest.raises(TuningFailed, match=r"\(No such file or directory\); there is none before"):
         kept.save(1)
+
+
+def test_a_spread_run_killed_between_two_checkpoints_goes_on_from_the_older(tmp_path: Path) -> None:
+    fabric = one_device()
+    module, optimiser = fabric.setup(*make(tmp_path)[:2])
+    kept = SpreadCheckpoints(tmp_path, fabric, module, optimiser)
+    kept.save(3)
+    kept.path.rename(tmp_path / "checkpoint.old")  # as `save` does first, and no further
+    again = SpreadCheckpoints(tmp_path, fabric, module, optimiser)
+    assert again.exists() and again.load() == 3
+    again.save(4)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"] and again.load() == 4
 
 
 def test_a_process_that_does_not_write_writes_nothing(tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from rwkv_rag.errors import TuningFailed
 from rwkv_rag.tuning import tracking
 from rwkv_rag.tuning.tracking import MetricsFile, read_metrics
 
+from .test_checkpoints import full_disk
+
 needs_wandb = pytest.mark.skipif(find_spec("wandb") is None, reason="wandb is not installed")
 
 RUN = """
@@ -69,6 +71,16 @@ for data in records(open(sys.argv[1], "rb").read()):
         found["config"] |= values(record.run.config.update)
 print(json.dumps(found))
 """
+
+
+def test_a_full_disk_takes_no_figure_that_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    for step in (1, 2):
+        MetricsFile(path, after_step=step).log({"step": step, "task": "x" * 3000})
+    before = path.read_bytes()
+    with full_disk(4000), pytest.raises(TuningFailed, match="File too large.*resume the job"):
+        MetricsFile(path, after_step=2)
+    assert path.read_bytes() == before
 
 
 def test_half_a_line_of_a_killed_process_is_left_out(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 FILE = "checkpoint.pt"
+SPREAD = "checkpoint"
 _UNREADABLE = (RuntimeError, KeyError, ValueError, TypeError, EOFError, OSError, UnpicklingError)
 
 
@@ -96,34 +97,40 @@ class SpreadCheckpoints:
     def __init__(
         self, folder: Path, fabric: Fabric, module: nn.Module, optimiser: torch.optim.Optimizer
     ) -> None:
-        self.path = folder / "checkpoint"
+        self.path, self._old = folder / SPREAD, folder / f"{SPREAD}.old"
         self._fabric, self._state = fabric, {"module": module, "optimiser": optimiser, "step": 0}
 
     def exists(self) -> bool:
-        return self.path.exists()
+        return self._newest.exists()
+
+    @property
+    def _newest(self) -> Path:
+        """A folder cannot be replaced at once: killed in between, only the one before is there."""
+        return self._old if self._old.exists() and not self.path.exists() else self.path
 
     def save(self, step: int) -> None:
-        part, old = self.path.with_suffix(".part"), self.path.with_suffix(".old")
+        part = self.path.with_suffix(".part")
         self._state["step"] = step
         try:
             self._fabric.save(part, self._state)
             self._fabric.barrier()
             if self._fabric.is_global_zero:
-                _remove(old)
                 if self.path.exists():
-                    os.replace(self.path, old)
+                    _remove(self._old)
+                    os.replace(self.path, self._old)
                 os.replace(part, self.path)
-                _remove(old)
+                _remove(self._old)
         except (OSError, RuntimeError) as error:
             raise TuningFailed(_unwritten(step, error, kept=self.exists())) from error
 
     def load(self) -> int:
         state: dict[str, Any] = dict(self._state)
+        path = self._newest
         try:
-            self._fabric.load(self.path, state)
+            self._fabric.load(path, state)
             return int(state["step"])
         except _UNREADABLE as error:
-            raise _unusable(self.path, error) from error
+            raise _unusable(path, error) from error
 
 
 def trained(module: nn.Module) -> dict[str, Tensor]:

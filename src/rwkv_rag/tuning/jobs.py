@@ -262,6 +262,9 @@ def _held(lock: FileLock, *, for_s: float = PROBE_S) -> bool:
 
 def remove_working_files(folder: JobFolder) -> None:
     """What a finished job needs no more; its log, its figures and its order stay."""
-    for name in ("checkpoint.pt", "fixed.safetensors", "rows.bin", "rows.idx", "rows.mask"):
-        (folder.path / name).unlink(missing_ok=True)
-    shutil.rmtree(folder.path / "checkpoint", ignore_errors=True)
+    left = ("checkpoint.pt", "fixed.safetensors", "rows.bin", "rows.idx", "rows.mask", "checkpoint")
+    for path in (*(folder.path / name for name in left), *folder.path.glob("*.part")):
+        if path.is_dir():  # as some strategies write checkpoints
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)

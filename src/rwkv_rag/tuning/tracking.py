@@ -9,9 +9,10 @@ from __future__ import annotations
 import inspect
 import json
 import logging
+import os
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -42,12 +43,19 @@ class MetricsFile:
         if path.exists():
             kept = [json.dumps(record) + "\n" for record in read_metrics(path)
                     if record["step"] <= after_step]  # fmt: skip
-            path.write_text("".join(kept), encoding="utf-8")
+            with self._writing():
+                part = path.with_suffix(".part")
+                part.write_text("".join(kept), encoding="utf-8")
+                os.replace(part, path)
 
     def log(self, record: Record) -> None:
+        with self._writing(), self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(dict(record)) + "\n")
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
         try:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(dict(record)) + "\n")
+            yield
         except OSError as error:
             raise TuningFailed(
                 f"{self._path} cannot be written ({error.strerror}); the last checkpoint is kept: "

@@ -99,8 +99,10 @@ class Trainer:
         self.step = self._saved_step = 0
         if self._checkpoints.exists():
             self.step = self._saved_step = self._checkpoints.load()
-        metrics = MetricsFile(settings.folder / "metrics.jsonl", after_step=self.step)
-        self._sinks = (metrics, *sinks) if self._fabric.is_global_zero else ()
+        self._sinks: tuple[Sink, ...] = ()
+        if self._fabric.is_global_zero:
+            metrics = MetricsFile(settings.folder / "metrics.jsonl", after_step=self.step)
+            self._sinks = (metrics, *sinks)
         self._pace = _Pace(settings.steps)
 
     def _kept(self, module: nn.Module, optimiser: torch.optim.Optimizer) -> Checkpoints:
