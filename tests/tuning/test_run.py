@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,16 +13,21 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from rwkv_rag.errors import AlreadyExists
-from rwkv_rag.rwkv.checkpoint import load_checkpoint
+from rwkv_rag import models
+from rwkv_rag.errors import AlreadyExists, ModelMismatch
+from rwkv_rag.rwkv.checkpoint import load_checkpoint, save_checkpoint
+from rwkv_rag.rwkv.layout import shape_of
+from rwkv_rag.rwkv.random_weights import Ranks, random_tensors
 from rwkv_rag.rwkv.state import State
 from rwkv_rag.rwkv.tuned import Shelf, Tuned
-from rwkv_rag.tuning import run
+from rwkv_rag.tuning import exports, run
 from rwkv_rag.tuning.devices import one_device
 from rwkv_rag.tuning.run import Order, Stopped, prepare_rows, tune
 from rwkv_rag.tuning.settings import BaseFiles
 from rwkv_rag.tuning.tracking import Record, Sink, read_metrics
 from rwkv_rag.types import TuneSettings
+
+SHAPE = shape_of(random_tensors(2, 64, 257, ranks=Ranks(8, 8, 8, 16)))
 
 
 class Watch:
@@ -101,6 +107,65 @@ def test_a_tuned_state_loads_for_its_base_and_a_tuned_model_runs(ordered: Ordere
         name for name, tensor in after.tensors.items() if not tensor.equal(before.tensors[name])
     ]
     assert "blocks.0.att.key.weight" in moved and "emb.weight" in moved
+
+
+def test_what_is_tuned_on_a_tuned_model_keeps_its_vocabulary(
+    ordered: Ordered, tmp_path: Path
+) -> None:
+    """Its file no longer says which model it all began with."""
+    rates = {"method": "full", "steps": 2, "lr": 1e-3, "lr_final": 1e-4}
+    order = ordered("first", name="first", **rates)
+    for name in ("second", "third"):
+        ran(order)
+        base = models.base_files(str(order.shelf.tensors(order.settings.name)))
+        assert base.vocabulary.read_bytes() == ordered().base.vocabulary.read_bytes()
+        order = replace(ordered(name, name=name, **rates), base=base)
+    (tmp_path / "out").mkdir()
+    exports.export(order.shelf, "second", tmp_path / "out" / "second.safetensors")
+    there = models.base_files(str(tmp_path / "out" / "second.safetensors"))
+    assert there.vocabulary == tmp_path / "out" / "vocab.txt"
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_a_base_that_has_a_state_is_trained_as_it_reads(
+    ordered: Ordered, tmp_path: Path, method: str
+) -> None:
+    first = ran(ordered("state", name="cat", steps=8, lr=0.3))
+    assert first is not None and first.after is not None
+    path = tmp_path / "merged.safetensors"
+    exports.merge(ordered().shelf, "cat", load_checkpoint(ordered().base.model), path)
+    rates = {"method": method, "rank": 4, "steps": 2, "lr": 1e-4, "lr_final": 1e-5}
+    order = replace(ordered(method, name=method, **rates), base=replace(ordered().base, model=path))
+    tuned = ran(order)
+    assert tuned is not None and tuned.before == pytest.approx(first.after, abs=1e-3)
+    if method == "full":
+        state = State.of_checkpoint(load_checkpoint(order.shelf.tensors("full")).extras, SHAPE)
+        assert state is not None and state.wkv.abs().max() > 0.01
+
+
+def test_a_base_that_is_no_longer_the_same_file_is_refused(
+    ordered: Ordered, tmp_path: Path
+) -> None:
+    path = tmp_path / "base.safetensors"
+    shutil.copyfile(ordered().base.model, path)
+    order = replace(ordered(), base=replace(ordered().base, model=path))
+    assert ran(order, Watch(stop_at=2)) is None
+    save_checkpoint(path, random_tensors(2, 64, 257, ranks=Ranks(8, 8, 8, 16), seed=8))
+    with pytest.raises(ModelMismatch, match=r"base\.safetensors is not the file that this job beg"):
+        ran(order)
+
+
+def test_rows_longer_than_the_context_are_told(ordered: Ordered) -> None:
+    watch = Watch()
+    ran(ordered(context=16, steps=1), watch)
+    longest = run.read_prepared(ordered().folder).longest
+    assert any(
+        "longer than the context of 16 tokens" in note and f"has {longest}" in note
+        for note in watch.notes
+    )
+    quiet = Watch()
+    ran(ordered("whole", name="whole", context=64, steps=1), quiet)
+    assert not any("longer than" in note for note in quiet.notes)
 
 
 @pytest.mark.parametrize("method", ["state", "pissa"])

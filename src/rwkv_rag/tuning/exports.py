@@ -4,7 +4,8 @@
     adapter    .safetensors: our own file; .pth: RWKV-PEFT's slim LoRA or DiSHA; a folder: peft's
     merged     .safetensors of the whole base with the state or adapter in it
 
-Knows how the files are written; what they mean stands in `formats`.
+A whole model takes its vocabulary along, as vocab.txt beside it. Knows how the files are written;
+what they mean stands in `formats`.
 """
 
 from __future__ import annotations
@@ -26,16 +27,55 @@ from rwkv_rag.errors import AlreadyExists, CorruptData, InputError
 from rwkv_rag.rwkv.adapter import Adapter, merged
 from rwkv_rag.rwkv.checkpoint import Checkpoint
 from rwkv_rag.rwkv.state import State
-from rwkv_rag.rwkv.tuned import Kind, Shelf, Tuned
+from rwkv_rag.rwkv.tuned import FILES, Kind, Shelf, Tuned
 from rwkv_rag.tuning.formats import CONFIG, WEIGHTS, Found
 
 _WAYS = "give a name that ends in .safetensors or .pth, or, for an adapter, a folder"
 
 
+VOCABULARY = "vocab.txt"
+
+
 def shelve(shelf: Shelf, found: Found, tuned: Tuned) -> None:
     """Put what was imported on the shelf as `tuned`."""
-    with shelf.adding(tuned) as folder, _writing(shelf.path(tuned.name)):
-        save_file(dict(found.tensors), folder / f"{found.kind}.safetensors")
+    with shelving(shelf, tuned) as path:
+        save_file(dict(found.tensors), path)
+
+
+@contextmanager
+def shelving(shelf: Shelf, tuned: Tuned) -> Iterator[Path]:
+    """The file to write the tensors of `tuned` to; when the block ends well it is on the shelf.
+
+    Raises AlreadyExists, and InputError for what the system says against writing.
+    """
+    with _writing(shelf.path(tuned.name)), shelf.adding(tuned) as folder:
+        yield folder / FILES[tuned.kind]
+
+
+def write_model(
+    path: Path,
+    base: Checkpoint,
+    changed: Mapping[str, Tensor],
+    *,
+    heads: bool = False,
+    vocabulary: Path | None = None,
+) -> None:
+    """Write `base` with the tensors of `changed` in it, in the shapes and types of its own file.
+
+    `heads` keeps the heads of other roles, which fit only a base that reads as it did; a
+    `vocabulary` is put beside the file.
+    """
+    like = dict(base.tensors)
+    if base.metadata.get("tied_head") == "true":
+        del like["head.weight"]  # it is the embedding table
+    whole = {
+        name: changed.get(name, tensor).reshape(tensor.shape).to(tensor.dtype)
+        for name, tensor in like.items()
+    }
+    whole |= {n: t for n, t in base.extras.items() if heads or not n.startswith("heads.")}
+    whole |= {n: t for n, t in changed.items() if n not in base.tensors}
+    save_file({n: t.contiguous() for n, t in whole.items()}, path, metadata=dict(base.metadata))
+    _copy_vocabulary(vocabulary, path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +101,17 @@ def export(shelf: Shelf, name: str, path: Path) -> Written:
         path.suffix == "" and tuned.kind != "adapter"
     ):
         raise InputError(f"{path.name} says no form that is known; {_WAYS}")
+    vocabulary = _own_vocabulary(source.with_name(VOCABULARY), path)
     if path.suffix == ".safetensors":
         with _writing(path), _whole(path) as part:
             shutil.copyfile(source, part)
+            _copy_vocabulary(vocabulary, path)
         return Written(_WORDS[tuned.kind])
     tensors = _load(source)
     if tuned.kind != "adapter":
         with _writing(path), _whole(path) as part:
             torch.save(tensors, part)
+            _copy_vocabulary(vocabulary, path)
         return Written(_WORDS[tuned.kind])
     if path.suffix == ".pth":
         return _slim(tensors, path)
@@ -92,25 +135,30 @@ def merge(
         raise InputError(f"{path.name} must end in .safetensors, which merged models are saved as")
     if path.exists():
         raise AlreadyExists(f"{path} exists already; choose another name")
-    beside = path.with_name("vocab.txt")
-    if vocabulary and beside.exists() and beside.read_bytes() != vocabulary.read_bytes():
-        raise AlreadyExists(f"{beside} is another model's vocabulary; choose another folder")
-    tensors, extras = dict(base.tensors), dict(base.extras)
+    vocabulary = _own_vocabulary(vocabulary, path)
+    changed: Mapping[str, Tensor]
     if tuned.kind == "state":
-        extras |= State.from_time_state(_load(shelf.tensors(name)), base.shape).to_time_state()
+        state = State.from_time_state(_load(shelf.tensors(name)), base.shape)
+        changed = state.to_time_state()
     else:
-        tensors = merged(tensors, Adapter.load(shelf.tensors(name), base.shape))
-        extras = {n: t for n, t in extras.items() if not n.startswith("heads.")}
-    if base.metadata.get("tied_head") == "true":
-        del tensors["head.weight"]  # it is the embedding table, which neither changes
+        changed = merged(base.tensors, Adapter.load(shelf.tensors(name), base.shape))
     with _writing(path), _whole(path) as part:
-        save_file(
-            {n: t.contiguous() for n, t in {**tensors, **extras}.items()},
-            part,
-            metadata=dict(base.metadata),
-        )
-        if vocabulary:
-            shutil.copyfile(vocabulary, beside)
+        write_model(part, base, changed, heads=tuned.kind == "state", vocabulary=vocabulary)
+
+
+def _own_vocabulary(vocabulary: Path | None, path: Path) -> Path | None:
+    """The vocabulary to put beside `path`, if there is one. AlreadyExists where another lies."""
+    if vocabulary is None or not vocabulary.exists():
+        return None
+    beside = path.with_name(VOCABULARY)
+    if beside.exists() and beside.read_bytes() != vocabulary.read_bytes():
+        raise AlreadyExists(f"{beside} is another model's vocabulary; choose another folder")
+    return vocabulary
+
+
+def _copy_vocabulary(vocabulary: Path | None, path: Path) -> None:
+    if vocabulary:
+        shutil.copyfile(vocabulary, path.with_name(VOCABULARY))
 
 
 def _slim(tensors: Mapping[str, Tensor], path: Path) -> Written:

@@ -48,7 +48,8 @@ class Network(nn.Module):
         """The network of a model file, of which nothing trains yet.
 
         Matrices are held in `matrices` and share the file's mapped memory where it has that type;
-        vectors are fp32. A head that is the embedding table in the file is so here.
+        vectors are fp32. A head that is the embedding table in the file is so here, and reading
+        begins with the time states that the file has.
         """
         with torch.device("meta"):
             network = cls(NetworkShape.of(checkpoint.shape))
@@ -59,6 +60,8 @@ class Network(nn.Module):
         for block in network.layers():
             block.att.matrices = block.ffn.matrices = matrices
         network._tuned = {n: t for n, t in checkpoint.extras.items() if n.endswith("time_state")}
+        if network._tuned:  # the model begins to read there, whatever of it trains
+            network.add_time_states()
         return network.requires_grad_(False)
 
     def layers(self) -> list[Block]:

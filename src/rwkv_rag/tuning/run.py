@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
@@ -19,12 +18,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from safetensors.torch import load_file, save_file
 
-from rwkv_rag.errors import NotFound
+from rwkv_rag.errors import ModelMismatch, NotFound
 from rwkv_rag.rwkv.checkpoint import Checkpoint, load_checkpoint
 from rwkv_rag.rwkv.tokenizer import Tokenizer
-from rwkv_rag.rwkv.tuned import FILES, Shelf, Tuned
+from rwkv_rag.rwkv.tuned import Shelf, Tuned
 from rwkv_rag.tuning.dataset import Batches, Prepared, Rows, prepare
 from rwkv_rag.tuning.devices import whole
+from rwkv_rag.tuning.exports import shelving, write_model
 from rwkv_rag.tuning.memory import matrices_of
 from rwkv_rag.tuning.methods import Method, method_named
 from rwkv_rag.tuning.network import Network
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 ROWS = "rows.json"
+BASE = "base.json"
 BEFORE = "before.json"
 FIXED = "fixed.safetensors"
 METRICS = "metrics.jsonl"
@@ -81,10 +82,16 @@ def tune(order: Order, fabric: Fabric, watch: Watch) -> Tuned | None:
     The rows have been prepared (`prepare_rows`). Raises TuningFailed and what the parts raise.
     """
     checkpoint = load_checkpoint(order.base.model)
+    sha256 = same_base(order.folder, checkpoint)
     prepared = read_prepared(order.folder)
     batches = open_batches(order.settings, prepared, fabric)
     settings = replace(order.settings, steps=steps_of(order.settings, batches))
     watch.tell(steps=settings.steps)
+    if batches.cut:
+        watch.note(
+            f"{batches.cut} rows are longer than the context of {settings.context} tokens and are "
+            f"read in pieces; the longest has {prepared.longest}"
+        )
 
     method = method_named(settings.method)
     network = attached(order, method, checkpoint, fabric.device)
@@ -122,7 +129,7 @@ def tune(order: Order, fabric: Fabric, watch: Watch) -> Tuned | None:
     if not fabric.is_global_zero:
         return None
     told = manifest(settings, method, prepared, read_metrics(order.folder / METRICS))
-    tuned = replace(told, base=checkpoint.sha256, base_name=order.base.name)
+    tuned = replace(told, base=sha256, base_name=order.base.name)
     return shelved(order, replace(tuned, before=before, after=after), tensors, checkpoint)
 
 
@@ -131,14 +138,15 @@ def prepare_rows(order: Order, watch: Watch) -> None:
     path = order.folder / ROWS
     if path.exists():
         return
-    settings, told = order.settings, [0]
+    settings, told = order.settings, 0
 
     def progress(done: int, total: int) -> None:
+        nonlocal told
         if watch.stop():
             raise Stopped
         percent = 100 * done // max(1, total)
-        if percent >= told[-1] + 5:
-            told.append(percent)
+        if percent >= told + 5:
+            told = percent
             watch.note(f"preparing rows: {percent} %")
 
     prepared = prepare(
@@ -164,6 +172,19 @@ def read_prepared(folder: Path) -> Prepared:
     values = json.loads((folder / ROWS).read_text(encoding="utf-8"))
     skipped = tuple((int(number), str(reason)) for number, reason in values.pop("skipped"))
     return Prepared(**{**values, "prefix": Path(values["prefix"]), "skipped": skipped})
+
+
+def same_base(folder: Path, checkpoint: Checkpoint) -> str:
+    """The hash of the base's file. ModelMismatch where the job began with another."""
+    path = folder / BASE
+    if not path.exists():
+        _write(path, checkpoint.sha256)
+    if json.loads(path.read_text(encoding="utf-8")) != checkpoint.sha256:
+        raise ModelMismatch(
+            f"{checkpoint.path} is not the file that this job began with; put that one back or "
+            "start a new job"
+        )
+    return checkpoint.sha256
 
 
 def open_batches(settings: TuneSettings, prepared: Prepared, fabric: Fabric) -> Batches:
@@ -194,12 +215,12 @@ def attached(order: Order, method: Method, checkpoint: Checkpoint, device: torch
     if settings.quantization != "none":
         from rwkv_rag.tuning.quantized import quantize
 
-        quantize(network.to(device), settings.quantization)
+        quantize(network, settings.quantization, device)  # matrix by matrix: it never holds all
     path = order.folder / FIXED
     kept = load_file(path) if path.exists() else None
     method.attach(network, settings, kept)
     if kept is None and (fixed := method.fixed(network)):
-        part = path.with_suffix(".part")
+        part = _part(path)
         save_file(fixed, part)
         os.replace(part, path)
     return network
@@ -273,33 +294,20 @@ def shelved(
         there = None
     if there is not None and replace(there, created="") == replace(tuned, created=""):
         return there
-    metadata: dict[str, str] = {}
-    with order.shelf.adding(tuned) as folder:
+    with shelving(order.shelf, tuned) as path:
         if tuned.kind == "model":
-            tensors, metadata = as_file(tensors, checkpoint)
-            shutil.copyfile(order.base.vocabulary, folder / "vocab.txt")
-        save_file(tensors, folder / FILES[tuned.kind], metadata=metadata)
+            write_model(path, checkpoint, tensors, vocabulary=order.base.vocabulary)
+        else:
+            save_file(tensors, path)
     return tuned
 
 
-def as_file(
-    tensors: dict[str, torch.Tensor], checkpoint: Checkpoint
-) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """A whole model in the shapes and types of its base's file, and the file's metadata."""
-    tied = checkpoint.metadata.get("tied_head") == "true"
-    like = {
-        name: tensor
-        for name, tensor in checkpoint.tensors.items()
-        if not (tied and name == "head.weight")
-    }
-    shaped = {
-        name: tensors[name].reshape(tensor.shape).to(tensor.dtype).contiguous()
-        for name, tensor in like.items()
-    }
-    return shaped, {"tied_head": "true"} if tied else {}
-
-
 def _write(path: Path, value: Any) -> None:
-    part = path.with_suffix(".part")
+    part = _part(path)
     part.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
     os.replace(part, path)
+
+
+def _part(path: Path) -> Path:
+    """Where `path` is written first; every process of a job on several devices has its own."""
+    return path.with_suffix(f".{os.getpid()}.part")

@@ -58,7 +58,6 @@ class LanguageTask:
         self._batches, self._device = batches, device
         self._accumulate, self._chunk, self._most = accumulate, chunk, most
         self._step: tuple[int, list[Batch]] = (-1, [])
-        self.tokens = 0
 
     def weight(self, step: int) -> float:
         """How many targets this device has in `step`."""
