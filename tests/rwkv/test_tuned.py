@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -153,3 +154,15 @@ def test_what_goes_wrong_is_said_in_chinese(shelf: Shelf) -> None:
             action()
         said = explain(caught.value, "zh")
         assert "微调" in said and said != str(caught.value), said
+
+
+@pytest.mark.parametrize("change", [{"loss": "low"}, {"name": 5}, {"steps": None}, {"parts": [1]}])
+def test_a_manifest_with_values_of_another_type_is_damaged(
+    shelf: Shelf, change: dict[str, object]
+) -> None:
+    put(shelf, STATE)
+    manifest = shelf.folder / STATE.name / MANIFEST
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text("utf-8")), **change}))
+    assert shelf.all() == []
+    with pytest.raises(CorruptData, match="a value of another type"):
+        shelf.find(STATE.name)

@@ -203,6 +203,17 @@ def test_what_peft_can_do_and_we_cannot_is_named(base, tmp_path, config) -> None
     assert str(next(iter(config.values()))).lower() in said or next(iter(config)) in said
 
 
+@pytest.mark.parametrize("alpha", [0, -1, float("nan"), "x", [1], True])
+@pytest.mark.parametrize("begun", [True, "pissa"])
+def test_an_alpha_that_scales_nothing_is_refused(base, tmp_path, alpha, begun) -> None:
+    settings = {"peft_type": "LORA", "r": 4, "lora_alpha": alpha, "init_lora_weights": begun}
+    folder = peft_folder(tmp_path / "lora", settings, slim(".weight"))
+    torch.save(slim(), tmp_path / "first.pth")
+    with pytest.raises(InputError, match="alpha") as caught:
+        formats.read(folder, base, first=tmp_path / "first.pth" if begun == "pissa" else None)
+    in_one_chinese_line(caught.value)
+
+
 def every_foreign_file(folder: Path) -> None:
     torch.save(slim(), folder / "lora.pth")
     torch.save({f"{KEY}.disha": draw(8, 128)}, folder / "disha.pth")

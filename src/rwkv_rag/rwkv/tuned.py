@@ -68,6 +68,7 @@ class Tuned:
             values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             tuned = cls(**{**values, "parts": tuple(values.get("parts", ()))})
             FILES[tuned.kind]
+            tuned._check_types()
         except (FileNotFoundError, NotADirectoryError):
             raise NotFound(f"there is nothing tuned at {folder}") from None
         except (OSError, ValueError, TypeError, KeyError) as error:
@@ -75,6 +76,18 @@ class Tuned:
                 f"{path} is damaged ({error}); tune or import it again under another name"
             ) from error
         return tuned
+
+    def _check_types(self) -> None:
+        """Raise TypeError where a field holds what its users cannot show or compare."""
+        texts = (self.name, self.base, self.base_name, self.method, self.data, self.created)
+        whole = (self.rank, self.steps, self.tokens)
+        real = (self.alpha, self.loss, self.before, self.after)
+        if not (
+            all(isinstance(value, str) for value in (*texts, *self.parts))
+            and all(isinstance(value, int) for value in whole)
+            and all(value is None or isinstance(value, (int, float)) for value in real)
+        ):
+            raise TypeError("a value of another type")
 
     def check_base(self, sha256: str) -> None:
         """Raise ModelMismatch unless this belongs to the base with that hash."""

@@ -19,7 +19,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -163,7 +163,7 @@ def _lora(source: _Source, base: Checkpoint, alpha: float | None, first: Path | 
     if first is not None:
         return _pissa(source, base, pairs, rest, first)
     alpha = source.config.get("lora_alpha", alpha)
-    if not isinstance(alpha, (int, float)) or isinstance(alpha, bool) or not math.isfinite(alpha):
+    if not _is_scale(alpha):
         raise InputError(
             f"{source.path.name} is a LoRA that does not say its alpha; give the one it was "
             "trained with as --alpha (often 32)"
@@ -199,10 +199,18 @@ def _pissa(
                 f"{tuple(a.shape)}; give the file of the same training with --init"
             )
         # RWKV-PEFT has no scale in PiSSA; peft has.
-        scale = _scale(source, float(source.config.get("lora_alpha", a.shape[0])), a.shape[0])
+        alpha = source.config.get("lora_alpha", a.shape[0])
+        if not _is_scale(alpha):
+            raise InputError(f"{source.path.name} says an alpha of {alpha!r}; get the folder again")
+        scale = _scale(source, float(alpha), a.shape[0])
         tensors[f"{name}.lora_A"] = torch.cat([a.float(), first_a.float()])
         tensors[f"{name}.lora_B"] = torch.cat([b.float(), -first_b.float()], 1) * scale
     return _checked("a PiSSA adapter", {**tensors, **_replaced(rest, base)}, base, source.path)
+
+
+def _is_scale(alpha: object) -> TypeGuard[float]:
+    number = isinstance(alpha, (int, float)) and not isinstance(alpha, bool)
+    return number and math.isfinite(alpha) and alpha > 0
 
 
 def _scale(source: _Source, alpha: float, rank: int) -> float:
