@@ -93,6 +93,7 @@ def test_of_many_bad_lines_only_the_first_are_remembered(
 def test_an_empty_data_set_is_told(tmp_path: Path, rows: list[object], said: str) -> None:
     with pytest.raises(InputError, match=said):
         prepare(written(tmp_path / "r.jsonl", rows), tmp_path / "out", tokenizer(), skip_bad=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["r.jsonl"]
 
 
 def test_a_pair_is_used_where_it_is(tmp_path: Path) -> None:

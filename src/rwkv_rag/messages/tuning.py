@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 CHINESE: tuple[tuple[str, str], ...] = (
+    # first, for the reason in it would fit other lines
+    (r"job (\S+) could not be started: (?P<why>.+)", "任务 {0} 无法启动：{1}"),
+    (r"job (\S+) failed: (?P<why>.+)", "任务 {0} 失败：{1}"),
+    (
+        r"(.+) is damaged \((.+)\); tune or import it again",
+        "{0} 已损坏（{1}），请重新微调或导入",
+    ),
     # training rows
     (
         r"(.+) line (\d+): the archive is damaged or cut short",
         "{0} 第 {1} 行：压缩文件已损坏或不完整",
+    ),
+    (
+        r"(.+?)(?<!,) line (\d+): (?P<why>.+); correct it, or leave bad lines out .+",
+        "{0} 第 {1} 行：{2}；请改正，或用 --skip-bad 略过坏行",
     ),
     (r"(.+?)(?<!,) line (\d+): (?P<why>.+)", "{0} 第 {1} 行：{2}"),
     (r"it is longer than (\d+) MiB", "超过 {0} MiB"),
@@ -39,6 +50,10 @@ CHINESE: tuple[tuple[str, str], ...] = (
     (r'"passages" is not a list', "passages 不是列表"),
     (r"passage (\d+) is neither a text nor .+", "第 {0} 个段落既不是文本，也不是带 text 的对象"),
     (r'"(\w+)" is empty', "{0} 是空的"),
+    (
+        r"(.+) is not the file that this job began with; .+",
+        "{0} 不是这个任务开始时用的文件；请放回原来的文件，或新建一个任务",
+    ),
     (
         r"the vocabulary has ([\d,]+) tokens; rows are stored with .+",
         "词表有 {0} 个 token；每个 token 存两字节，最多 65,536 个",
@@ -110,6 +125,10 @@ CHINESE: tuple[tuple[str, str], ...] = (
     ),
     (r"there is no row left; keep at least one", "没有剩下数据，请至少保留一行"),
     (r"(.+) cannot be written: (?P<why>.+)", "{0} 无法写入：{1}"),
+    (
+        r"(.+) says an alpha of (.+); get the folder again",
+        "{0} 写的 alpha 是 {1}，请重新获取该目录",
+    ),
     # what tuning methods need
     (r"there is no tuning method (.+); choose one of (.+)", "没有微调方法 {0}；可选：{1}"),
     (
@@ -154,7 +173,10 @@ CHINESE: tuple[tuple[str, str], ...] = (
     ),
     (r"(.+) holds no row; .+", "{0} 中没有数据，至少要有一行"),
     (r"(\S+) is (.+); choose one of (.+)", "{0} 是 {1}，请从 {2} 中选择"),
-    (r"(\S+) is (.+); give a number above 0", "{0} 是 {1}，请给大于 0 的数"),
+    (
+        r"(\S+) is (.+); give a number above 0 and up to (\d+)",
+        "{0} 是 {1}，请给大于 0、不超过 {2} 的数",
+    ),
     (
         r"(\S+) is (.+); give a (?:whole )?number from (\S+) to (\S+)",
         "{0} 是 {1}，应在 {2} 到 {3} 之间",
@@ -166,6 +188,10 @@ CHINESE: tuple[tuple[str, str], ...] = (
         "请把 chunk 设为 0，或选别的方法",
     ),
     (r"chunk is 1; .+", "chunk 是 1；请给 0（切开长行），或不小于 2 的段长"),
+    (
+        r"devices is (.+), but (\d+) processor cores are here; .+",
+        "devices 是 {0}，但本机只有 {1} 个处理器核心，请减小",
+    ),
     (r"devices? is (.+), but (\d+) GPUs are here; .+", "设备 {0} 不可用：本机只有 {1} 块 GPU"),
     (
         r"device is (.+), but torch finds no GPU here; .+",
@@ -173,9 +199,7 @@ CHINESE: tuple[tuple[str, str], ...] = (
     ),
     (r"device is (.+); choose auto, cpu or cuda", "设备是 {0}，请选 auto、cpu 或 cuda"),
     (r"fine-tuning needs (.+); install it with: (.+)", "微调需要 {0}，请安装：{1}"),
-    (r"job (\S+) could not be started: (?P<why>.+)", "任务 {0} 无法启动：{1}"),
     (r"job (\S+) does not run: it is (?P<why>.+)", "任务 {0} 没有在运行：{1}"),
-    (r"job (\S+) failed: (?P<why>.+)", "任务 {0} 失败：{1}"),
     (r"job (\S+) is done; .+", "任务 {0} 已完成；要继续训练请新建任务"),
     (r"job (\S+) is making (.+) already; .+", "任务 {0} 正在生成 {1}；请换一个名称，或先停止它"),
     (r"job (\S+) runs already(?:: it is (?P<why>.+))?", "任务 {0} 已经在运行{1}"),
@@ -189,6 +213,7 @@ CHINESE: tuple[tuple[str, str], ...] = (
         r"lr_final is (.+), above lr \((.+)\); .+",
         "最终学习率 {0} 大于起始学习率 {1}，请给更小的值",
     ),
+    (r"parts is empty; choose from (.+)", "parts 是空的，请从 {0} 中选择"),
     (r"parts is (.+); choose from (.+)", "parts 是 {0}，请从 {1} 中选择"),
     (
         r"precision is 'bf16', too coarse .+",
@@ -224,6 +249,10 @@ CHINESE: tuple[tuple[str, str], ...] = (
     (
         r"wandb is not installed; install it with: (.+), or .+",
         "没有安装 wandb，请安装：{0}，或关闭 wandb",
+    ),
+    (
+        r"the (?:loss|gradient) is (\S+) at step (\d+); nothing .+: start again .+ than (.+)",
+        "第 {1} 步的损失或梯度是 {0}，训练已停止，还没有学到东西；请用小于 {2} 的学习率重新开始",
     ),
     (
         r"the (?:loss|gradient) is (\S+) at step (\d+); .+: start again with a lower lr than (.+)",

@@ -13,7 +13,7 @@ from rwkv_rag.errors import InputError, UnsupportedModel
 from rwkv_rag.rwkv.checkpoint import Checkpoint, load_checkpoint
 from rwkv_rag.rwkv.tokenizer import Tokenizer
 from rwkv_rag.tuning import binidx, jsonl
-from rwkv_rag.tuning.dataset import Rows
+from rwkv_rag.tuning.dataset import Rows, bad_line
 from rwkv_rag.tuning.devices import check_devices, device_of
 from rwkv_rag.tuning.memory import Load, estimate, matrices_of, product_speed
 from rwkv_rag.tuning.methods import method_named, rates_for
@@ -106,7 +106,7 @@ def _first_lines(settings: TuneSettings, encoder: RowEncoder) -> Glance:
         except InputError as error:
             if settings.skip_bad:
                 continue
-            raise InputError(f"{settings.data} line {line.number}: {error}") from error
+            raise InputError(bad_line(settings.data, line.number, str(error))) from error
         rows, tokens, scored = rows + 1, tokens + len(row.ids), scored + int(row.scored.sum())
     if not rows and last < LINES:
         raise InputError(f"{settings.data} holds no row; give a file with at least one")

@@ -78,6 +78,9 @@ def prepare(
     bad, skipped = _convert(source, prefix, encoder, scored, skip_bad, progress)
     rows = Rows.open(prefix)
     if not len(rows):
+        del rows
+        for path in (binidx.bin_path(prefix), binidx.idx_path(prefix), mask_path(prefix)):
+            path.unlink(missing_ok=True)
         left = "has only bad lines" if bad else "holds no row"
         raise InputError(f"{source} {left}; training needs at least one good one")
     return _told(rows, bad, skipped)
@@ -104,13 +107,18 @@ def _convert(
                     mask.write(row.scored.tobytes())
                     continue
                 if not skip_bad:
-                    raise InputError(f"{source} line {line.number}: {reason}")
+                    raise InputError(bad_line(source, line.number, reason))
                 bad += 1
                 if len(skipped) < REASONS_KEPT:
                     skipped.append((line.number, reason))
     except OSError as error:
         raise InputError(f"{prefix} cannot be written: {error.strerror or error}") from error
     return bad, skipped
+
+
+def bad_line(source: Path, number: int, reason: str) -> str:
+    """What is said of a line that stops everything."""
+    return f"{source} line {number}: {reason}; correct it, or leave bad lines out (--skip-bad)"
 
 
 def _encoded(encoder: RowEncoder, line: jsonl.Line) -> tuple[Encoded | None, str]:
