@@ -54,7 +54,7 @@ def base_files(model: str) -> BaseFiles:
     path = Path(model).expanduser().absolute()
     tuned = shelved(path)
     name, base = (tuned.name, tuned.base_name) if tuned else (path.stem, "")
-    beside = path.with_name("vocab.txt")
+    beside = path.parent / "vocab.txt"
     otherwise = BUILTIN_VOCABULARY if base == BUILTIN else WORLD_VOCABULARY
     return BaseFiles(name, path, beside if beside.exists() else otherwise)
 

@@ -72,6 +72,7 @@ def test_auto_is_the_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> 
     ("changes", "said"),
     [
         ({"device": "cuda"}, "device is 'cuda', but torch finds no GPU here"),
+        ({"devices": 1024}, r"devices is 1024, but \d+ processor cores are here; lower it"),
         ({"strategy": "fsdp", "devices": 2}, "strategy is 'fsdp', which needs GPUs"),
         ({"strategy": "deepspeed_stage_2", "devices": 2}, "which needs GPUs; choose ddp"),
     ],

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import math
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from rwkv_rag.types import TuneSettings
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+MANY_ENOUGH = 2  # processes may share one core, to try how several devices work together
 INSTALL = "pip install 'rwkv-rag[tune]'"
 
 
@@ -56,6 +58,11 @@ def check_devices(settings: TuneSettings) -> None:
         raise InputError(
             f"devices is {settings.devices}, but {torch.cuda.device_count()} GPUs are here; "
             "lower it"
+        )
+    cores = max(MANY_ENOUGH, os.cpu_count() or 1)
+    if device.type == "cpu" and settings.devices > cores:
+        raise InputError(
+            f"devices is {settings.devices}, but {cores} processor cores are here; lower it"
         )
     if spread(settings.strategy) and device.type != "cuda":
         raise InputError(f"strategy is {settings.strategy!r}, which needs GPUs; choose ddp or auto")

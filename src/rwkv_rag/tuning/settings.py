@@ -51,6 +51,7 @@ _REAL: dict[str, tuple[float, float]] = {
     "save_every_s": (0, 86_400),
 }
 _RATES = ("lr", "lr_final", "alpha")
+_LARGEST_RATE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +80,10 @@ def check(settings: TuneSettings) -> None:
             raise InputError(f"{name} is {value!r}; give a number from {least} to {most}")
     for name in _RATES:
         value = getattr(settings, name)
-        if value is not None and not (_number(value) and 0 < value <= 1000):
-            raise InputError(f"{name} is {value!r}; give a number above 0")
+        if value is not None and not (_number(value) and 0 < value <= _LARGEST_RATE):
+            raise InputError(
+                f"{name} is {value!r}; give a number above 0 and up to {_LARGEST_RATE}"
+            )
     _check_together(settings)
 
 
