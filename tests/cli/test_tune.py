@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -110,7 +111,8 @@ def test_a_start_follows_the_job_to_its_end(cli: Cli, tuner: StandIn) -> None:
     ran = cli("tune", "start", "state", "--data", "d.jsonl")
     assert ran.code == 0
     assert ran.out == "d-state: loss 3.000 before, 2.500 after, on rows never trained on\n"
-    assert ran.err == "job k0 has begun\n"
+    assert ran.err.startswith("3.0 GB of memory of 2.0 GB free; 65,536 numbers train\n")
+    assert ran.err.endswith("\njob k0 has begun\n")
 
 
 def test_a_detached_start_returns_at_once(cli: Cli, tuner: StandIn) -> None:
@@ -163,6 +165,23 @@ def test_jobs_are_listed_and_shown(cli: Cli, tuner: StandIn) -> None:
     assert "cat" in shown and "weight_decay" in shown
     assert cli("tune", "show", "k0", "--json").json["settings"]["name"] == "cat"
     assert cli("tune", "show", "x").code == 2
+
+
+def test_a_narrow_list_cuts_neither_ids_nor_figures(
+    cli: Cli, tuner: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    name = "a-name-of-forty-characters-or-a-bit-more-x"
+    cli("tune", "start", "state", "--data", "d.jsonl", "--name", name)
+    told = cli("tune", "list").out
+    assert {"k0", "done", "3.000", "2.500"} <= set(told.split()) and "…" not in told
+    assert re.sub(r"\s|k0|state|done|2/2|[23]\.\d00", "", "".join(told.splitlines()[1:])) == name
+
+
+def test_without_held_out_rows_the_last_loss_is_told(cli: Cli, tuner: StandIn) -> None:
+    tuner.end = {"status": "done"}
+    ran = cli("tune", "start", "state", "--data", "d.jsonl")
+    assert ran.out.startswith("d-state: loss 2.000 in the last step; no rows were held back")
 
 
 def test_logs_are_printed_without_control_characters(cli: Cli, tuner: StandIn) -> None:

@@ -199,6 +199,10 @@ CHINESE = {
     "{name}: loss {before} before, {after} after, on rows never trained on": (
         "{name}：在从未训练过的行上，损失由 {before} 变为 {after}"
     ),
+    "{name}: loss {loss} in the last step; no rows were held back to measure it on": (
+        "{name}：最后一步的损失为 {loss}；没有留出可供测量的行"
+    ),
+    "job {id} goes on from its last checkpoint": "任务 {id} 从最近的检查点继续",
     "{memory:.1f} GB of memory of {free:.1f} GB free; {trainable:,} numbers train": (
         "需要内存 {memory:.1f} GB，可用 {free:.1f} GB；训练 {trainable:,} 个参数"
     ),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 LOOK_S = 0.5  # between two looks at a job that is followed
 INTERRUPTED = 130
+WIDE = 110  # columns from which a list of jobs says when they began
 UNFINISHED = ("waiting", "running")
 
 Id = Annotated[str, typer.Argument(help="Id of the job, or how it begins.")]
@@ -147,6 +148,8 @@ def resume(
 
     tuner = root.open_tuner(here.settings)
     job = tuner.resume(id)
+    if not json:
+        here.screen.note("job {id} goes on from its last checkpoint", id=job.id)
     if not detach:
         job = follow(here.screen, tuner, job.id)
     if json:
@@ -215,6 +218,12 @@ def _ended(screen: Screen, job: TuneJob, *, quiet: bool) -> None:
             id=job.id,
             status=screen.text(job.status),
         )
+    if job.after is None:
+        return screen.say(
+            "{name}: loss {loss} in the last step; no rows were held back to measure it on",
+            name=job.settings.name,
+            loss=_figure(job.loss),
+        )
     screen.say(
         "{name}: loss {before} before, {after} after, on rows never trained on",
         name=job.settings.name,
@@ -249,9 +258,12 @@ def _show_estimate(screen: Screen, found: TuneEstimate) -> None:
 
 
 def _table(screen: Screen, jobs: list[TuneJob]) -> Table:
+    titles = ["job", "name", "method", "status", "step", "loss", "before", "after", "begun"]
+    if screen.out.width < WIDE:  # ids and figures must not be cut
+        titles.pop()
     table = Table(box=None, header_style="dim")
-    for title in ("job", "name", "method", "status", "step", "loss", "before", "after", "begun"):
-        table.add_column(screen.text(title), no_wrap=True)
+    for title in titles:
+        table.add_column(screen.text(title), no_wrap=title != "name", overflow="fold")
     for job in jobs:
         cells = (
             job.id,
@@ -262,5 +274,5 @@ def _table(screen: Screen, jobs: list[TuneJob]) -> Table:
             *map(_figure, (job.loss, job.before, job.after)),
             job.created[:16].replace("T", " "),
         )
-        table.add_row(*map(printable, cells))
+        table.add_row(*map(printable, cells[: len(titles)]))
     return table
