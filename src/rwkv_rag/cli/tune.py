@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,7 +57,11 @@ def start(
     from rwkv_rag import app as root
 
     tuner = root.open_tuner(here.settings)
-    job = tuner.start(replace(settings, base=here.settings.model))
+    chosen = replace(settings, base=here.settings.model)
+    if not json and (needs := tuner.estimate(chosen)).fits:  # else starting says what is missing
+        _show_estimate(here.screen.note, needs)
+        _show_login(here.screen, settings)
+    job = tuner.start(chosen)
     if not json:
         here.screen.note("job {id} has begun", id=job.id)
     if not detach:
@@ -82,7 +87,7 @@ def estimate(
     found = root.open_tuner(here.settings).estimate(replace(settings, base=here.settings.model))
     if json:
         return here.screen.json({**asdict(found), "fits": found.fits})
-    _show_estimate(here.screen, found)
+    _show_estimate(here.screen.say, found)
     _show_login(here.screen, settings)
 
 
@@ -244,17 +249,17 @@ def _show_login(screen: Screen, settings: TuneSettings) -> None:
     screen.note("Weights & Biases: {login}", login=screen.text(root.wandb_login()))
 
 
-def _show_estimate(screen: Screen, found: TuneEstimate) -> None:
-    screen.say(
+def _show_estimate(tell: Callable[..., None], found: TuneEstimate) -> None:
+    tell(
         "{memory:.1f} GB of memory of {free:.1f} GB free; {trainable:,} numbers train",
         memory=found.memory_bytes / 1e9,
         free=found.available_bytes / 1e9,
         trainable=found.trainable,
     )
     if found.seconds is not None:
-        screen.say("about {minutes:.1f} minutes", minutes=found.seconds / 60)
+        tell("about {minutes:.1f} minutes", minutes=found.seconds / 60)
     for way in found.cheaper:
-        screen.say("would fit with: {way}", way=way)
+        tell("would fit with: {way}", way=way)
 
 
 def _table(screen: Screen, jobs: list[TuneJob]) -> Table:
