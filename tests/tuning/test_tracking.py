@@ -78,7 +78,7 @@ def test_a_full_disk_takes_no_figure_that_was_written(tmp_path: Path) -> None:
     for step in (1, 2):
         MetricsFile(path, after_step=step).log({"step": step, "task": "x" * 3000})
     before = path.read_bytes()
-    with full_disk(4000), pytest.raises(TuningFailed, match="File too large.*resume the job"):
+    with full_disk(4000), pytest.raises(TuningFailed, match=r"File too large.*resume the job"):
         MetricsFile(path, after_step=2)
     assert path.read_bytes() == before
 
