@@ -29,7 +29,7 @@ BUILTIN_VOCABULARY = BUILTIN_MODEL / "vocab.txt"
 WORLD_VOCABULARY = PACKAGE / "rwkv" / "rwkv_vocab_v20230424.txt"
 
 Stamp = tuple[int, int]
-_opening = threading.Lock()  # two callers must not load one model twice
+_opening = threading.RLock()  # two callers must not load one model twice
 
 
 def open_engine(settings: Settings) -> Engine:
@@ -118,9 +118,14 @@ def manifest() -> Manifest:
     return Manifest.read(BUILTIN_MODEL)
 
 
-@cache
 def builtin() -> Base:
     """The model in the package, in memory once for all its roles."""
+    with _opening:
+        return _builtin()
+
+
+@cache
+def _builtin() -> Base:
     from rwkv_rag.encoders.base import Base
 
     return Base(BUILTIN_MODEL)

@@ -10,8 +10,9 @@ import json
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from rwkv_rag.errors import AlreadyExists, CorruptData, InputError, ModelMismatc
 
 Kind = Literal["state", "adapter", "model"]
 MANIFEST = "manifest.json"
+LEFT_S = 86_400.0  # longer than writing the largest model takes
 FILES: dict[Kind, str] = {
     "state": "state.safetensors",
     "adapter": "adapter.safetensors",
@@ -147,6 +149,7 @@ class Shelf:
         target = self.path(tuned.name)
         self._check_free(target)
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._sweep()
         part = Path(tempfile.mkdtemp(prefix=".adding-", dir=self.folder))
         try:
             yield part
@@ -155,6 +158,14 @@ class Shelf:
             part.rename(target)
         finally:
             shutil.rmtree(part, ignore_errors=True)
+
+    def _sweep(self) -> None:
+        """Delete what killed processes left behind, once nobody can be writing it any more."""
+        for pattern in (".adding-*", ".removing-*"):
+            for left in self.folder.glob(pattern):
+                with suppress(OSError):
+                    if time.time() - left.stat().st_mtime > LEFT_S:
+                        shutil.rmtree(left, ignore_errors=True)
 
     def check_free(self, name: str) -> None:
         """Raise InputError for no name, AlreadyExists for one in use."""
