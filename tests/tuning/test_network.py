@@ -14,7 +14,7 @@ from rwkv_rag.rwkv.random_weights import Ranks, random_tensors
 from rwkv_rag.rwkv.reference import Reference
 from rwkv_rag.rwkv.state import State
 from rwkv_rag.rwkv.x070 import X070
-from rwkv_rag.tuning.network import Network, NetworkShape, detached
+from rwkv_rag.tuning.network import Network, NetworkShape
 
 SHAPE = NetworkShape(3, 128, 97, 16, 16, 8, 32)
 BUILTIN = Path(rwkv_rag.__file__).parent / "builtin" / "model.safetensors"
@@ -119,10 +119,12 @@ def test_time_states_start_every_row_and_get_gradients() -> None:
     tensors = weights()
     tuned = {f"blocks.{i}.att.time_state": torch.randn(2, 64, 64) for i in range(3)}
     network = Network.from_checkpoint(from_tensors(tensors | tuned))
-    plain = network(IDS)
+    plain, frozen = Network.from_checkpoint(from_tensors(tensors))(IDS), network(IDS)
+    assert not any(p.requires_grad for p in network.parameters())
     added = network.add_time_states()
     assert {n for n, p in network.named_parameters() if p.requires_grad} == set(tuned)
     assert (network(IDS) - plain).abs().max() > 1e-2
+    torch.testing.assert_close(network(IDS), frozen)
     given = torch.stack(list(tuned.values()))
     torch.testing.assert_close(network.hidden(IDS)[0], network.hidden(IDS, given)[0])
     each = given[:, None].expand(-1, 2, -1, -1, -1)
@@ -169,7 +171,9 @@ def test_gradient_passes_between_segments_until_it_is_cut() -> None:
 
     def gradient(cut: bool) -> list[Tensor]:
         _, carry = network.read(IDS[:, :20])
-        hidden, _ = network.read(IDS[:, 20:], detached(carry) if cut else carry)
+        if cut:
+            carry = State(carry.wkv.detach(), carry.att_shift.detach(), carry.ffn_shift.detach())
+        hidden, _ = network.read(IDS[:, 20:], carry)
         loss = hidden.square().sum() + sum(p.sum() * 0 for p in states)
         return list(torch.autograd.grad(loss, states))
 

@@ -19,7 +19,7 @@ from rwkv_rag.rwkv.checkpoint import Checkpoint
 from rwkv_rag.rwkv.state import State
 from rwkv_rag.tuning.block import HEAD_SIZE, Block, Memory, NetworkShape
 
-__all__ = ["Block", "Network", "NetworkShape", "detached"]
+__all__ = ["Block", "Network", "NetworkShape"]
 
 
 class Network(nn.Module):
@@ -108,7 +108,7 @@ class Network(nn.Module):
         """Final hidden states (B, T, C) of the next segment, and the state to carry on with.
 
         Segment after segment equals reading all at once; gradients pass too unless the caller
-        detaches the state (`detached`). Rows that end within `lengths` keep the state of their
+        detaches the state. Rows that end within `lengths` keep the state of their
         last token, those of length 0 that which they came with.
         """
         if carry is None:
@@ -153,8 +153,3 @@ class Network(nn.Module):
         hidden = self.hidden(ids)[0]
         logits: Tensor = self.head(hidden.to(self.head.weight.dtype))
         return logits
-
-
-def detached(state: State) -> State:
-    """The same state without its history: where the gradient of a long text is cut."""
-    return State(state.wkv.detach(), state.att_shift.detach(), state.ffn_shift.detach())
