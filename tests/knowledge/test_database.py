@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rwkv_rag.errors import Busy, CorruptData, InputError
+from rwkv_rag.errors import Busy, CorruptData, InputError, RagError
 from rwkv_rag.knowledge import database
 from rwkv_rag.knowledge.database import Database
 from rwkv_rag.knowledge.migrations import MIGRATIONS
@@ -98,6 +98,23 @@ def test_what_may_only_be_read_is_read_and_not_written(unprivileged: Unprivilege
             pass
     with closing(Database(path)) as stored, stored.write() as db:
         db.execute(INSERT, (b"2",))
+
+
+def test_on_a_full_disk_reading_goes_on_and_nothing_is_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(Database(tmp_path / "a")) as stored, stored.write() as db:
+        db.execute(INSERT, (b"1",))
+
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(database, "migrate", full)
+    with closing(Database(tmp_path / "a")) as stored:
+        with stored.read() as db:
+            assert db.execute("SELECT count(*) FROM embeddings").fetchone() == (1,)
+        with pytest.raises(RagError, match="because it is full; free some space"), stored.write():
+            pass
 
 
 def test_an_older_schema_that_may_only_be_read_is_refused_with_advice(

@@ -22,7 +22,8 @@ MEND = "restore it from a copy, or move it away and index your documents again"
 class Database:
     """One connection; every statement runs inside `read()` or `write()`.
 
-    Where the file or its directory may only be read, reading goes on and `write()` is refused.
+    Where the file or its directory may only be read, or the disk is full, reading goes on and
+    `write()` is refused.
     """
 
     def __init__(self, path: Path) -> None:
@@ -40,15 +41,16 @@ class Database:
             raise InputError(
                 f"{path} is a directory, not a database; move it away or choose another --home"
             )
-        self._writable = True
+        self._refusal: RagError | None = None
         with self._translated():
             try:
                 self._db = self._prepared(_connected(str(path)))
             except sqlite3.OperationalError as error:
-                if not (_refused(str(error)) and os.path.isfile(path)):
+                said = str(error)
+                if not ((_refused(said) or _failed(said)) and os.path.isfile(path)):
                     raise
                 self._db = self._for_reading()
-                self._writable = False
+                self._refusal = self._explained(error)
 
     def _prepared(self, db: sqlite3.Connection) -> sqlite3.Connection:
         with _closed_on_error(db):
@@ -83,9 +85,9 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing. Raises InputError in a data directory that may only be read."""
-        if not self._writable:
-            raise InputError(_unwritable(self.path))
+        """All or nothing. Raises RagError in a data directory that may or can only be read."""
+        if self._refusal:
+            raise self._refusal
         with self._transaction("BEGIN IMMEDIATE") as db:
             yield db
 
@@ -123,6 +125,11 @@ class Database:
             return RagError(f"the disk is full: {self.path} cannot grow; free some space")
         if _refused(text):
             return InputError(_unwritable(self.path))
+        if _failed(text):
+            return RagError(
+                f"the disk refuses {self.path} ({text}), most often because it is full; "
+                "free some space and try again"
+            )
         return CorruptData(f"{self.path} is damaged ({text}); {MEND}")
 
 
@@ -144,6 +151,11 @@ def _closed_on_error(db: sqlite3.Connection) -> Iterator[None]:
 def _refused(text: str) -> bool:
     """Whether SQLite's message says that the operating system did not let it write."""
     return "unable to open" in text or "readonly" in text
+
+
+def _failed(text: str) -> bool:
+    """Whether the disk itself failed, as it also does where there is no space for SQLite's log."""
+    return "disk I/O" in text
 
 
 def _unwritable(path: Path) -> str:

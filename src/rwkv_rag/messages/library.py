@@ -94,6 +94,10 @@ CHINESE: tuple[tuple[str, str], ...] = (
     ),
     (r"(.+) cannot be opened for writing; .+", "{0} 无法写入，请检查权限"),
     (r"(.+) is damaged \((.+)\); .+", "{0} 已损坏（{1}）；请从备份恢复，或移走后重新索引文档"),
+    (
+        r"the disk refuses (.+) \((.+)\), most often because it is full; .+",
+        "磁盘无法读写 {0}（{1}），多半是已满；请腾出空间后再试",
+    ),
     (r"the disk is full: (.+) cannot grow; .+", "磁盘已满：{0} 无法写入，请腾出空间"),
     (
         r".+: process (\S+) is changing this library; .+",
