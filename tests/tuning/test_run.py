@@ -177,6 +177,8 @@ def test_a_stopped_job_goes_on_with_the_same_losses_to_the_same_result(
     first = ran(whole)
     assert ran(cut, Watch(stop_at=3)) is None
     assert not cut.shelf.path("cut").exists()
+    moved = cut.folder.rename(cut.folder.with_name("moved"))  # with its home, say
+    cut = replace(cut, folder=moved)
     watch = Watch()
     second = ran(cut, watch)
     assert first is not None and second is not None

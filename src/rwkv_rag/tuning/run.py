@@ -164,14 +164,16 @@ def prepare_rows(order: Order, watch: Watch) -> None:
         f"{prepared.rows} rows, {prepared.tokens} tokens, {prepared.scored} of them scored; "
         f"{prepared.bad} bad lines skipped"
     )
-    _write(path, {**asdict(prepared), "prefix": str(prepared.prefix)})
+    here = prepared.prefix.parent == order.folder  # a home may be moved
+    prefix = prepared.prefix.name if here else str(prepared.prefix)
+    _write(path, {**asdict(prepared), "prefix": prefix})
 
 
 def read_prepared(folder: Path) -> Prepared:
     """What `prepare_rows` left."""
     values = json.loads((folder / ROWS).read_text(encoding="utf-8"))
     skipped = tuple((int(number), str(reason)) for number, reason in values.pop("skipped"))
-    return Prepared(**{**values, "prefix": Path(values["prefix"]), "skipped": skipped})
+    return Prepared(**{**values, "prefix": folder / values["prefix"], "skipped": skipped})
 
 
 def same_base(folder: Path, checkpoint: Checkpoint) -> str:
