@@ -4,6 +4,7 @@ from __future__ import annotations
 
 CHINESE: tuple[tuple[str, str], ...] = (
     # tuned states and adapters
+    (r"(.+) cannot be removed \((?P<why>.+)\)", "{0} 无法删除（{1}）"),
     (
         r"(.+) is damaged \((.+)\); tune or import it again under another name",
         "{0} 已损坏（{1}），请用另一个名称重新微调或导入",

@@ -176,11 +176,14 @@ class Shelf:
         target = self.path(name)
         if not target.is_dir():
             self.find(name)  # names those that exist
-        gone = Path(tempfile.mkdtemp(prefix=".removing-", dir=self.folder))
         try:
-            target.rename(gone / name)  # off the shelf at once, deleted after that
-        finally:
-            shutil.rmtree(gone, ignore_errors=True)
+            gone = Path(tempfile.mkdtemp(prefix=".removing-", dir=self.folder))
+            try:
+                target.rename(gone / name)  # off the shelf at once, deleted after that
+            finally:
+                shutil.rmtree(gone, ignore_errors=True)
+        except OSError as error:
+            raise InputError(f"{target} cannot be removed ({error.strerror})") from error
 
     @staticmethod
     def _check_free(target: Path) -> None:

@@ -18,7 +18,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -123,14 +124,14 @@ class Jobs:
         id = self._ledger.add(settings)
         folder = self._folder(id)
         try:
-            folder.path.mkdir(parents=True)
-            folder.write(settings, base)
-        except OSError as error:
+            with _writing(folder):
+                folder.path.mkdir(parents=True)
+                folder.write(settings, base)
+        except InputError:
             self._ledger.remove(id)
-            raise InputError(
-                f"{folder.path} cannot be written ({error.strerror}); check --home"
-            ) from error
-        self._spawn(folder)
+            raise
+        with _writing(folder):
+            self._spawn(folder)
         return self.job(id)
 
     def jobs(self) -> list[TuneJob]:
@@ -146,7 +147,9 @@ class Jobs:
         job = self.job(id)
         if job.status not in UNFINISHED:
             raise InputError(f"job {job.id} does not run: it is {job.status}")
-        self._folder(job.id).stop.touch()
+        folder = self._folder(job.id)
+        with _writing(folder):
+            folder.stop.touch()
 
     def resume(self, id: str) -> TuneJob:
         """Go on from the last checkpoint of a job that does not run. Raises InputError."""
@@ -159,9 +162,10 @@ class Jobs:
         _, base = folder.read()
         if not base.model.exists():
             raise NotFound(f"no such model file: {base.model}")
-        folder.stop.unlink(missing_ok=True)
-        self._ledger.tell(job.id, status="waiting", reason="")
-        self._spawn(folder)
+        with _writing(folder):
+            folder.stop.unlink(missing_ok=True)
+            self._ledger.tell(job.id, status="waiting", reason="")
+            self._spawn(folder)
         return self.job(job.id)
 
     def metrics(self, id: str) -> list[Mapping[str, float]]:
@@ -226,6 +230,17 @@ class Jobs:
             reason = lines[-1] if lines else f"exit code {code}"
             self._ledger.tell(folder.id, status="failed", reason=reason)
             raise TuningFailed(f"job {folder.id} could not be started: {reason}")
+
+
+@contextmanager
+def _writing(folder: JobFolder) -> Iterator[None]:
+    """What the system says against writing into a job's folder, as one line."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{folder.path} cannot be written ({error.strerror}); check --home"
+        ) from error
 
 
 def _detached(folder: JobFolder) -> subprocess.Popen[bytes]:

@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,7 +124,10 @@ def _led(folder: JobFolder, fabric: Fabric | None, watch: JobWatch) -> int:
         status: JobStatus = "done" if _train(folder, fabric, watch) else "stopped"
     except RagError as error:
         log.error("%s", error)
-        watch.end("failed", str(error))
+        with suppress(
+            RagError
+        ):  # a full disk takes no last word; the log has it, or the freed lock
+            watch.end("failed", str(error))
         return 2
     except Exception as error:
         log.exception("the job failed")
