@@ -161,7 +161,8 @@ def test_what_cannot_be_trained_is_refused_before_a_job_exists(
         ({"data": tmp_path / "rows.txt"}, InputError, "is no training data"),
         ({"data": alone}, RagError, "alone"),
         ({"quantization": "nf4", "method": "lora"}, InputError, "quantization is 'nf4'"),
-        ({"lr_final": 5.0}, InputError, "lr_final is 5, above lr"),
+        ({"lr": 1.0, "lr_final": 5.0}, InputError, "lr_final is 5, above lr"),
+        ({"rank": 1024, "method": "lora"}, InputError, "give a rank of at most"),
     ]
     for changes, kind, said in refused:
         with pytest.raises(kind, match=said):

@@ -61,6 +61,11 @@ def test_a_refusal_names_the_field_and_its_value(changes: dict[str, Any]) -> Non
     assert said.startswith(f"{name} is ") and str(shown) in said and "\n" not in said
 
 
+def test_a_rate_may_fall_to_nothing() -> None:
+    check(replace(PLAIN, lr=0.1, lr_final=0.0))
+    assert with_rates(replace(PLAIN, lr=0.1, lr_final=0.0), lambda: (1.0, 0.5)).lr_final == 0
+
+
 def test_an_unknown_strategy_is_told_which_there_are() -> None:
     with pytest.raises(
         InputError, match=r"choose one of auto, ddp, fsdp, deepspeed_stage_1, .*_3$"

@@ -73,7 +73,7 @@ CHINESE: tuple[tuple[str, str], ...] = (
         r"(.+) holds the token (\d+) and the model knows ([\d,]+); .+",
         "{0} 中有编号 {1}，而模型只有 {2} 个 token；请用模型自己的词表重新制作",
     ),
-    (r"(\S+) is missing; (\S+) needs it: .+", "缺少 {0}，{1} 离不开它；请一并复制，或重新制作"),
+    (r"(.+) is missing; (.+) needs it: .+", "缺少 {0}，{1} 离不开它；请一并复制，或重新制作"),
     (
         r"(.+) has (\d+) bytes, an odd number, .+",
         "{0} 有 {1} 字节，是奇数，而每个 token 占两字节；请重新制作",
@@ -153,7 +153,7 @@ CHINESE: tuple[tuple[str, str], ...] = (
     ),
     (r"the checkpoint lacks the start of (\S+); .+", "存档中缺少 {0} 的初始值，请重新开始任务"),
     # jobs of fine-tuning
-    (r"(\S+) cannot be read \((.+)\); start a new job", "{0} 无法读取（{1}），请新建任务"),
+    (r"(.+) cannot be read \((.+)\); start a new job", "{0} 无法读取（{1}），请新建任务"),
     (
         r"(.+) cannot be written \((?P<why>.+)\); the last checkpoint is kept: .+",
         "{0} 无法写入（{1}）；最近的检查点仍在，请腾出空间后继续任务",

@@ -48,6 +48,7 @@ def check_and_estimate(
     checkpoint = load_checkpoint(base.model)
     usual = rates_for(method_named(settings.method), checkpoint.shape.width)
     settings = with_rates(settings, lambda: usual)
+    _check_rank(settings, checkpoint)
     tokenizer = fitting(base, checkpoint)
     glance = glance_at(settings, tokenizer)
     device = device_of(settings.device)
@@ -66,6 +67,17 @@ def check_and_estimate(
     counted = replace(settings, steps=_steps(settings, glance))
     speed = product_speed(load) if timed else None
     return settings, estimate(counted, load, speed=speed)
+
+
+def _check_rank(settings: TuneSettings, checkpoint: Checkpoint) -> None:
+    """Raise InputError for adapters wider than the matrices they stand beside."""
+    most = min(checkpoint.shape.width, checkpoint.shape.ffn)
+    beside = settings.method in ("lora", "pissa", "miss") and {"att", "ffn"} & {*settings.parts}
+    if beside and settings.rank > most:
+        raise InputError(
+            f"rank is {settings.rank}, and the model's smallest matrix allows {most}; "
+            f"give a rank of at most {most}"
+        )
 
 
 def fitting(base: BaseFiles, checkpoint: Checkpoint) -> Tokenizer:

@@ -209,8 +209,9 @@ def _pissa(
 
 
 def _is_scale(alpha: object) -> TypeGuard[float]:
-    number = isinstance(alpha, (int, float)) and not isinstance(alpha, bool)
-    return number and math.isfinite(alpha) and alpha > 0
+    if not isinstance(alpha, (int, float)) or isinstance(alpha, bool):
+        return False
+    return math.isfinite(alpha) and alpha > 0
 
 
 def _scale(source: _Source, alpha: float, rank: int) -> float:

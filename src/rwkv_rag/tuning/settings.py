@@ -80,6 +80,8 @@ def check(settings: TuneSettings) -> None:
             raise InputError(f"{name} is {value!r}; give a number from {least} to {most}")
     for name in _RATES:
         value = getattr(settings, name)
+        if name == "lr_final" and value == 0:  # the usual end of a cosine
+            continue
         if value is not None and not (_number(value) and 0 < value <= _LARGEST_RATE):
             raise InputError(
                 f"{name} is {value!r}; give a number above 0 and up to {_LARGEST_RATE}"
