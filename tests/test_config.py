@@ -98,3 +98,9 @@ def test_our_own_variable_is_read_like_a_locale(value: str, language: str) -> No
 def test_our_own_variable_must_name_a_language_we_speak() -> None:
     with pytest.raises(InputError, match=r"'fr'; the languages are zh and en"):
         config.locale_language({"RWKV_RAG_LANG": "fr", "LANG": "zh_CN"})
+
+
+def test_a_process_beside_others_waits_without_spinning_unless_the_user_says_how() -> None:
+    assert config.sharing_cores({"A": "1"}) == {"A": "1", "GOMP_SPINCOUNT": "2000"}
+    for own in ({"GOMP_SPINCOUNT": "7"}, {"OMP_WAIT_POLICY": "ACTIVE"}):
+        assert config.sharing_cores(own) == own

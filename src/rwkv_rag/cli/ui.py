@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from rwkv_rag.cli.options import Home, Model, session
-from rwkv_rag.config import BUILTIN, FAKE
+from rwkv_rag.config import BUILTIN, FAKE, sharing_cores
 from rwkv_rag.errors import MissingExtra, NotFound
 
 
@@ -33,5 +33,6 @@ def ui(
     arguments += ["--model", settings.model] + ([] if browser else ["--no-browser"])
     here.screen.note("http://127.0.0.1:{port} — Ctrl-C ends it", port=port)
     # A process of its own: Streamlit takes the main thread and its signals.
-    ended = subprocess.run([sys.executable, "-m", "rwkv_rag.ui", *arguments], check=False)
+    process = [sys.executable, "-m", "rwkv_rag.ui", *arguments]
+    ended = subprocess.run(process, env=sharing_cores(), check=False)
     raise typer.Exit(ended.returncode)

@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from rwkv_rag.config import sharing_cores
 from rwkv_rag.errors import AlreadyExists, CorruptData, InputError, NotFound, RagError, TuningFailed
 from rwkv_rag.knowledge.locks import FileLock
 from rwkv_rag.rwkv.tuned import Shelf
@@ -255,6 +256,7 @@ def _detached(folder: JobFolder) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
+            env=sharing_cores(),
             cwd=folder.path,
             **options,
         )
