@@ -10,12 +10,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from rwkv_rag.rwkv.state import State
 from rwkv_rag.tuning.batches import Batch, Batches
 from rwkv_rag.tuning.cross_entropy import linear_cross_entropy
 from rwkv_rag.tuning.network import Network
 from rwkv_rag.tuning.trainer import StepLoss
+
+STRIDE = 32
+"""What is read at once is filled up to a multiple of so many tokens: matrix products are prepared,
+and what was prepared is kept, for every shape that occurs (160 MB in 60 steps, measured)."""
 
 
 class LanguageModel(nn.Module):
@@ -101,6 +106,9 @@ class LanguageTask:
     def _cut(self, batch: Batch) -> Iterable[tuple[Tensor, Tensor, Tensor, Tensor]]:
         """Inputs, what follows each, whether that counts, and lengths inside the segment."""
         ids, targets, scored = batch.ids[:, :-1], batch.ids[:, 1:], batch.scored[:, 1:]
+        if not self._chunk:
+            fill = (0, -ids.shape[1] % STRIDE)
+            ids, targets, scored = (pad(each, fill) for each in (ids, targets, scored))
         lengths, size = batch.lengths - 1, self._chunk or ids.shape[1]
         count = self._most(-(-ids.shape[1] // size)) if self._chunk else 1
         for number in range(count):
