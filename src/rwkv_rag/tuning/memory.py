@@ -24,7 +24,9 @@ from rwkv_rag.rwkv.layout import HEAD_SIZE, Shape
 from rwkv_rag.tuning.cross_entropy import CHUNK
 from rwkv_rag.types import TuneEstimate, TuneSettings
 
-PROCESS_BYTES = {"cpu": 465 << 20, "cuda": 600 << 20}  # Python and its libraries, or CUDA's own
+ADAPTERS = ("lora", "pissa", "miss")
+PROCESS_BYTES = {"cpu": 520 << 20, "cuda": 600 << 20}  # Python and its libraries, or CUDA's own
+PEFT_BYTES = 90 << 20  # the libraries that adapters bring along
 PER_TRAINED = 16
 # Bytes a token, layer and channel: of the network, and more beside it for adapters.
 PER_CHANNEL = {("cpu", torch.bfloat16): (75.0, 17.0), ("cpu", torch.float32): (320.0, 60.0)}
@@ -132,7 +134,7 @@ def require(estimate: TuneEstimate) -> None:
 
 def needed_bytes(settings: TuneSettings, load: Load) -> int:
     """The most the job holds at once: on each GPU, or in all processes of a CPU together."""
-    own = PROCESS_BYTES[load.device.type]
+    own = PROCESS_BYTES[load.device.type] + (PEFT_BYTES if settings.method in ADAPTERS else 0)
     one = own + SPARE * (_weights(settings, load) + _working(settings, load))
     return int(one * (settings.devices if _is_cpu(load) else 1))
 
@@ -164,7 +166,7 @@ def _working(settings: TuneSettings, load: Load) -> float:
     )
     if load.device.type != "cpu" and load.matrices == torch.bfloat16:
         network, adapters = UNFUSED
-    one = network + (adapters if settings.method in ("lora", "pissa", "miss") else 0.0)
+    one = network + (adapters if settings.method in ADAPTERS else 0.0)
     layers = shape.layers * KEPT_PER_CHANNEL + one if settings.checkpointing else shape.layers * one
     # Logits and, in fp32, the product that makes them; then the head's own gradient, if it trains.
     logits = min(tokens, CHUNK) * shape.vocab * (2.0 if load.matrices == torch.bfloat16 else 8.0)
