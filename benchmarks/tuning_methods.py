@@ -27,7 +27,7 @@ from rwkv_rag.types import Sampling, TuneMethod, TuneSettings
 DATA = Path(__file__).parents[1] / "examples" / "quatrains.jsonl"
 ASKED = 40
 METHODS: tuple[TuneMethod, ...] = ("state", "lora", "pissa", "miss", "full")
-FORM = {"五": r"([\u4e00-\u9fff]{5}[，。？！]){4}", "七": r"([\u4e00-\u9fff]{7}[，。？！]){4}"}
+LENGTHS = {"五": 5, "七": 7}
 PROMPT = "User: {question}\n\nAssistant:"
 SAMPLING = Sampling(temperature=0.6, top_p=0.5, seed=1)
 
@@ -90,18 +90,23 @@ def tuned(tuner: Tuner, wanted: TuneSettings) -> dict[str, Any]:
 def written(
     settings: config.Settings, name: str, asked: Sequence[Mapping[str, str]]
 ) -> dict[str, Any]:
-    """Poems for the titles, and the share of them that have four lines of the length asked for."""
+    """Poems for the titles; shares of poems that come to an end, of lines of the right length."""
     known = models.writers(settings)  # a full tuning is a model of its own
     if name in known:
         settings, name = replace(settings, model=known[name]), ""
     generator = models.open_engine(settings).generator(name)
-    poems = []
+    poems, ended, lines, right = [], 0, 0, 0
     for question in (row["question"] for row in asked):
         prompt = PROMPT.format(question=question)
         deltas = generator.generate(prompt, sampling=SAMPLING, max_tokens=80, stop=["\n\nUser:"])
-        poems.append((question, "".join(delta.text for delta in deltas).strip()))
-    good = sum(bool(re.fullmatch(FORM[question[3]], poem)) for question, poem in poems)
-    return {"form": good / len(asked), "poems": poems[:6]}
+        *_, last = pieces = list(deltas)
+        poem = "".join(delta.text for delta in pieces).strip()
+        ended += last.finish == "stop"
+        found = [line for line in re.split(r"[，。？！\s]+", poem) if line]
+        lines += len(found)
+        right += sum(len(line) == LENGTHS[question[3]] for line in found)
+        poems.append((question, poem))
+    return {"ended": ended / len(asked), "lines": right / lines, "poems": poems[:6]}
 
 
 def summary(method: str, result: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,18 +117,22 @@ def summary(method: str, result: Mapping[str, Any]) -> dict[str, Any]:
 def table(results: Mapping[str, Mapping[str, Any]]) -> str:
     """The figures as a Markdown table."""
     lines = [
-        "| method | trains | held-out loss | in form | tokens/s | seconds | memory |",
-        "|---|--:|--:|--:|--:|--:|--:|",
-        f"| none | | | {results['base']['form']:.0%} | | | |",
+        "| method | trains | held-out loss | ends | lines | tokens/s | seconds | memory |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
+        f"| none | | | {shares(results['base'])} | | | |",
     ]
     for method, result in results.items():
         if method != "base":
             lines.append(
                 f"| `{method}` | {result['trainable']:,} | {result['before']:.2f} → "
-                f"{result['after']:.2f} | {result['form']:.0%} | {result['tokens_per_s']:,.0f} "
+                f"{result['after']:.2f} | {shares(result)} | {result['tokens_per_s']:,.0f} "
                 f"| {result['seconds']:.0f} | {result['memory_mb']:,.0f} MB |"
             )
     return "\n".join(lines)
+
+
+def shares(result: Mapping[str, Any]) -> str:
+    return f"{result['ended']:.0%} | {result['lines']:.0%}"
 
 
 def draw(results: Mapping[str, Mapping[str, Any]], path: Path) -> None:
