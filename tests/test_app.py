@@ -111,18 +111,18 @@ def tune(
     from safetensors.torch import save_file
 
     from rwkv_rag.rwkv.checkpoint import file_sha256, load_checkpoint
-    from rwkv_rag.rwkv.tuned import Shelf, Tuned
+    from rwkv_rag.rwkv.tuned import FILES, Shelf, Tuned
 
     shelf = Shelf(home)
     shelf.path(name).mkdir(parents=True)
     Tuned(name, kind, file_sha256(base), base_name, "import").write(shelf.path(name))  # type: ignore[arg-type]
     if kind == "model":
-        shelf.tensors(name).write_bytes(base.read_bytes())
+        (shelf.path(name) / FILES["model"]).write_bytes(base.read_bytes())
         return
     heads = load_checkpoint(base).shape.heads
     layers = load_checkpoint(base).shape.layers
     state = {f"blocks.{n}.att.time_state": torch.randn(heads, 64, 64) for n in range(layers)}
-    save_file(state, shelf.tensors(name))
+    save_file(state, shelf.path(name) / FILES["state"])
 
 
 def answered(settings: Settings, library: Knowledge, mode: Literal["strict", "free"]) -> Answer:

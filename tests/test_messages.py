@@ -118,6 +118,7 @@ def files(folder: Path) -> Iterator[Path]:
         "shape": {**whole, "head.weight": torch.zeros(3, 3)},
         "other": {"weight": torch.zeros(2)},
         "hugging": {"model.layers.0.weight": torch.zeros(2)},
+        "adapter": {"blocks.0.att.key.weight.lora_A": torch.zeros(2)},
         "sixth": {"blocks.0.att.time_maa_x": torch.zeros(2)},
         "fifth": {"blocks.0.att.ln_x.weight": torch.zeros(2)},
     }
@@ -131,7 +132,13 @@ def files(folder: Path) -> Iterator[Path]:
         yield folder / f"{name}.pth"
     torch.save([1, 2], folder / "list.pth")
     torch.save({"a": 1}, folder / "dictionary.pth")
-    yield from (folder / "list.pth", folder / "dictionary.pth", folder / "missing.pth", folder)
+    yield from (
+        folder / "list.pth",
+        folder / "dictionary.pth",
+        folder / "missing.pth",
+        folder,
+        Path("/dev/null"),
+    )
 
 
 def test_what_is_wrong_with_a_model_reaches_a_chinese_reader_in_chinese(tmp_path: Path) -> None:

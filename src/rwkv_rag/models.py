@@ -7,6 +7,7 @@ Heavy imports wait in the functions. Knows no knowledge base and no question.
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache, lru_cache, partial
 from pathlib import Path
@@ -66,7 +67,8 @@ def writers(settings: Settings) -> dict[str, str]:
     known = {BUILTIN: BUILTIN}
     for tuned in shelf(settings).all():
         if tuned.kind == "model":
-            known[tuned.name] = str(shelf(settings).tensors(tuned.name))
+            with suppress(CorruptData):  # one whose file is gone writes nothing
+                known[tuned.name] = str(shelf(settings).tensors(tuned.name))
     return known | {base_files(settings.model).name: settings.model}
 
 

@@ -28,7 +28,7 @@ from rwkv_rag.rwkv.random_weights import random_tensors
 from rwkv_rag.rwkv.scheduler import Scheduler
 from rwkv_rag.rwkv.state import State
 from rwkv_rag.rwkv.tokenizer import Tokenizer
-from rwkv_rag.rwkv.tuned import Shelf, Tuned
+from rwkv_rag.rwkv.tuned import FILES, Shelf, Tuned
 from rwkv_rag.rwkv.x070 import X070
 from rwkv_rag.types import GREEDY, Sampling
 
@@ -58,7 +58,7 @@ def engine(model: X070, shelf: Shelf) -> Iterator[Engine]:
 def put(shelf: Shelf, name: str, tensors: dict[str, torch.Tensor], kind: Any, base: str) -> None:
     shelf.path(name).mkdir(parents=True, exist_ok=True)
     Tuned(name, kind, base, "tiny", "import").write(shelf.path(name))
-    save_file(tensors, shelf.tensors(name))
+    save_file(tensors, shelf.path(name) / FILES[kind])
 
 
 def put_state(shelf: Shelf, name: str, seed: int, base: str = BASE, scale: float = 1.0) -> State:

@@ -181,10 +181,10 @@ def test_nothing_is_written_over(shelf, base, tmp_path) -> None:
 def test_a_place_that_cannot_be_written_is_said_in_one_line(shelf, base, tmp_path) -> None:
     nowhere = tmp_path / "no" / "such"
     for form in ("out.safetensors", "out.pth", "folder"):
-        with pytest.raises(InputError, match="cannot be written") as caught:
+        with pytest.raises(InputError, match="is not there to write into") as caught:
             exports.export(shelf, "lora", nowhere / form)
         assert "\n" not in str(caught.value)
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(InputError, match="is not there to write into"):
         exports.merge(shelf, "lora", base, nowhere / "merged.safetensors")
 
 
@@ -226,3 +226,18 @@ def test_unknown_names_and_forms_are_refused(shelf, base, tmp_path) -> None:
             exports.export(shelf, "state", tmp_path / form)
     with pytest.raises(InputError, match=r"must end in \.safetensors"):
         exports.merge(shelf, "state", base, tmp_path / "x.pth")
+
+
+def test_a_damaged_file_is_not_copied_and_a_missing_one_is_told(shelf, tmp_path) -> None:
+    file = shelf.tensors("lora")
+    file.write_bytes(file.read_bytes()[:-5])
+    with pytest.raises(CorruptData, match=r"is damaged .*; tune or import it again"):
+        exports.export(shelf, "lora", tmp_path / "out.safetensors")
+    file.unlink()
+    with pytest.raises(CorruptData, match=r"adapter\.safetensors is missing; tune or import"):
+        exports.export(shelf, "lora", tmp_path / "out.safetensors")
+    with pytest.raises(InputError, match="none is not there to write into; make the folder"):
+        exports.export(shelf, "miss", tmp_path / "none" / "out.safetensors")
+    with pytest.raises(InputError, match=r"out\.dir says no form .* a folder's without ending"):
+        exports.export(shelf, "miss", tmp_path / "out.dir")
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]

@@ -28,20 +28,20 @@ def shelve(home: Path, name: str, *, kind: str = "state", base: str = "") -> Non
     from safetensors.torch import save_file
 
     from rwkv_rag.rwkv.checkpoint import file_sha256
-    from rwkv_rag.rwkv.tuned import Shelf, Tuned
+    from rwkv_rag.rwkv.tuned import FILES, Shelf, Tuned
 
     shelf = Shelf(home)
     shelf.path(name).mkdir(parents=True)
     known = Tuned(name, kind, base or file_sha256(BUILTIN), "builtin", "state", before=3, after=2.5)  # type: ignore[arg-type]
     known.write(shelf.path(name))
     if kind == "model":
-        shutil.copy(BUILTIN, shelf.tensors(name))
+        shutil.copy(BUILTIN, shelf.path(name) / FILES["model"])
         return
     draw = torch.Generator().manual_seed(len(name))
     states = {
         f"blocks.{n}.att.time_state": torch.randn(4, 64, 64, generator=draw) / 9 for n in range(4)
     }
-    save_file(states, shelf.tensors(name))
+    save_file(states, shelf.path(name) / FILES["state"])
 
 
 @pytest.fixture

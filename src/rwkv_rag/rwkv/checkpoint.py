@@ -76,7 +76,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         tensors, metadata = read_tensors(path)
         return from_tensors(tensors, metadata, path=path)
     except UnsupportedModel as error:
-        raise UnsupportedModel(f"{path.name}: {error}") from error
+        raise UnsupportedModel(f"{path.name or path}: {error}") from error
 
 
 def from_tensors(
@@ -129,8 +129,10 @@ def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """All tensors and the metadata of a .safetensors or PyTorch file, on the CPU, unchecked."""
     if not path.exists():
         raise NotFound(f"no such model file: {path}")
-    if not path.is_file():
+    if path.is_dir():
         raise UnsupportedModel(f"not a file but a directory; {_WANTED}")
+    if not path.is_file():
+        raise UnsupportedModel(f"not a file but a device or a pipe; {_WANTED}")
     with path.open("rb") as file:
         start = file.read(9)
     if start[8:] == b"{":  # after the header's length, whose first byte may be anything

@@ -32,7 +32,7 @@ _MARKERS = (
 _FOREIGN = (
     (re.compile(r"(rwkv|reranker)\."), "EmbeddingRWKV weights; support for them comes later"),
     (_TIME_STATE, "a tuned state; give the model"),
-    (re.compile(r".*(lora_|disha)"), "an adapter, not a model; give the merged model"),
+    (re.compile(r".*(lora_|disha)"), "an adapter; give the merged model"),
     (
         re.compile(r"model\.(layers|embeddings)\."),
         "a model in Hugging Face layout; give an RWKV-7 file in the official layout (.pth)",

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from rwkv_rag.config import BUILTIN, FAKE
 from rwkv_rag.errors import AlreadyExists, CorruptData, InputError, ModelMismatch, NotFound
 
 Kind = Literal["state", "adapter", "model"]
@@ -137,8 +138,11 @@ class Shelf:
         return self.folder / name
 
     def tensors(self, name: str) -> Path:
-        """The tensor file of `name`."""
-        return self.path(name) / FILES[self.find(name).kind]
+        """The tensor file of `name`. NotFound; CorruptData where only its manifest is left."""
+        path = self.path(name) / FILES[self.find(name).kind]
+        if not path.is_file():
+            raise CorruptData(f"{path} is missing; tune or import it again")
+        return path
 
     @contextmanager
     def adding(self, tuned: Tuned) -> Iterator[Path]:
@@ -168,7 +172,9 @@ class Shelf:
                         shutil.rmtree(left, ignore_errors=True)
 
     def check_free(self, name: str) -> None:
-        """Raise InputError for no name, AlreadyExists for one in use."""
+        """Raise InputError for no name or that of a model, AlreadyExists for one in use."""
+        if name in (BUILTIN, FAKE):
+            raise InputError(f"{name!r} is the name of a model that is here; choose another name")
         self._check_free(self.path(name))
 
     def remove(self, name: str) -> None:

@@ -69,7 +69,7 @@ class Views:
         if tuned.kind == "model":
             raise InputError(f"{name!r} is a whole model, not a change of one; choose it as model")
         tuned.check_base(self._base_sha256())
-        file, shape = self._shelf.path(name) / FILES[tuned.kind], self._base.model.shape
+        file, shape = self._shelf.tensors(name), self._base.model.shape
         if tuned.kind == "adapter":
             view = self._base.model.adapted(Adapter.load(file, shape))
             return View(view, self._base.state)
@@ -80,7 +80,8 @@ def _state(file: Path, shape: Shape) -> State:
     try:
         tensors, _ = read_tensors(file)
     except UnsupportedModel as error:
-        raise CorruptData(f"{file} holds no state ({error}); tune or import it again") from error
+        reason = str(error).split("; ")[0]
+        raise CorruptData(f"{file} holds no state ({reason}); tune or import it again") from error
     state = State.from_time_state(tensors, shape)
     if not torch.isfinite(state.wkv).all():
         raise CorruptData(f"{file} holds numbers that are none; tune or import it again")

@@ -30,7 +30,9 @@ from rwkv_rag.rwkv.state import State
 from rwkv_rag.rwkv.tuned import FILES, Kind, Shelf, Tuned
 from rwkv_rag.tuning.formats import CONFIG, WEIGHTS, Found
 
-_WAYS = "give a name that ends in .safetensors or .pth, or, for an adapter, a folder"
+_WAYS = (
+    "give a name that ends in .safetensors or .pth, or, for an adapter, a folder's without ending"
+)
 
 
 VOCABULARY = "vocab.txt"
@@ -101,13 +103,14 @@ def export(shelf: Shelf, name: str, path: Path) -> Written:
         path.suffix == "" and tuned.kind != "adapter"
     ):
         raise InputError(f"{path.name} says no form that is known; {_WAYS}")
+    _check_parent(path)
     vocabulary = _own_vocabulary(source.with_name(VOCABULARY), path)
+    tensors = _load(source)  # also where the file is only copied: nobody wants a damaged one
     if path.suffix == ".safetensors":
         with _writing(path), _whole(path) as part:
             shutil.copyfile(source, part)
             _copy_vocabulary(vocabulary, path)
         return Written(_WORDS[tuned.kind])
-    tensors = _load(source)
     if tuned.kind != "adapter":
         with _writing(path), _whole(path) as part:
             torch.save(tensors, part)
@@ -135,6 +138,7 @@ def merge(
         raise InputError(f"{path.name} must end in .safetensors, which merged models are saved as")
     if path.exists():
         raise AlreadyExists(f"{path} exists already; choose another name")
+    _check_parent(path)
     vocabulary = _own_vocabulary(vocabulary, path)
     changed: Mapping[str, Tensor]
     if tuned.kind == "state":
@@ -144,6 +148,11 @@ def merge(
         changed = merged(base.tensors, Adapter.load(shelf.tensors(name), base.shape))
     with _writing(path), _whole(path) as part:
         write_model(part, base, changed, heads=tuned.kind == "state", vocabulary=vocabulary)
+
+
+def _check_parent(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise InputError(f"{path.parent} is not there to write into; make the folder first")
 
 
 def _own_vocabulary(vocabulary: Path | None, path: Path) -> Path | None:
@@ -218,7 +227,10 @@ def _rank(tensors: Mapping[str, Tensor]) -> int:
 
 def _load(path: Path) -> dict[str, Tensor]:
     try:
-        return load_file(path)
+        tensors = load_file(path)
+        if not tensors:
+            raise ValueError("empty")
+        return tensors
     except (SafetensorError, OSError, ValueError) as error:
         raise CorruptData(f"{path} is damaged ({error}); tune or import it again") from error
 
