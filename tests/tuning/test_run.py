@@ -19,8 +19,10 @@ from rwkv_rag.rwkv.checkpoint import load_checkpoint, save_checkpoint
 from rwkv_rag.rwkv.layout import shape_of
 from rwkv_rag.rwkv.random_weights import Ranks, random_tensors
 from rwkv_rag.rwkv.state import State
+from rwkv_rag.rwkv.tokenizer import Tokenizer
 from rwkv_rag.rwkv.tuned import Shelf, Tuned
 from rwkv_rag.tuning import exports, run
+from rwkv_rag.tuning.dataset import prepare
 from rwkv_rag.tuning.devices import one_device
 from rwkv_rag.tuning.run import Order, Stopped, prepare_rows, tune
 from rwkv_rag.tuning.settings import BaseFiles
@@ -230,3 +232,31 @@ def test_without_rows_held_back_nothing_is_measured(ordered: Ordered) -> None:
     tuned = ran(ordered(held_out=0.0, steps=2))
     assert tuned is not None and tuned.before is None and tuned.after is None
     assert tuned.loss is not None and torch.isfinite(torch.tensor(tuned.loss))
+
+
+def test_a_file_of_tokens_that_changed_is_not_gone_on_with(
+    ordered: Ordered, tmp_path: Path
+) -> None:
+    tokens = Tokenizer.from_file(ordered().base.vocabulary)
+    prepare(ordered().settings.data, tmp_path / "own", tokens)
+    order = ordered(data=tmp_path / "own.bin")
+    assert ran(order, Watch(stop_at=2)) is None
+    content = bytearray((tmp_path / "own.bin").read_bytes())
+    content[10] ^= 1
+    (tmp_path / "own.bin").write_bytes(content)
+    with pytest.raises(ModelMismatch, match=r"own\.bin is not the file that this job began with"):
+        ran(order)
+    content[10] ^= 1
+    (tmp_path / "own.bin").write_bytes(content)
+    assert ran(order) is not None
+
+
+def test_a_stop_before_the_first_step_is_measured_again_later(ordered: Ordered) -> None:
+    class Now(Watch):
+        def stop(self) -> bool:
+            return bool(self.notes)  # once the rows are there
+
+    fresh = ordered("fresh", name="fresh", steps=2)
+    assert ran(fresh, Now()) is None and curve(fresh) == []
+    tuned = ran(fresh)
+    assert tuned is not None and tuned.before is not None

@@ -22,6 +22,7 @@ from rwkv_rag.errors import ModelMismatch, NotFound
 from rwkv_rag.rwkv.checkpoint import Checkpoint, load_checkpoint
 from rwkv_rag.rwkv.tokenizer import Tokenizer
 from rwkv_rag.rwkv.tuned import Shelf, Tuned
+from rwkv_rag.tuning.binidx import bin_path
 from rwkv_rag.tuning.dataset import Batches, Prepared, Rows, prepare
 from rwkv_rag.tuning.devices import whole
 from rwkv_rag.tuning.exports import shelving, write_model
@@ -111,17 +112,24 @@ def tune(order: Order, fabric: Fabric, watch: Watch) -> Tuned | None:
         sinks=watch.sinks,
     )
 
-    def held_out() -> float | None:
-        if fabric.world_size > 1:  # all devices take part to the end
-            return task.held_out_loss(trainer.module)
-        return task.held_out_loss(trainer.module, stop=watch.stop)
+    most, asked = agreement(fabric), False
 
-    before = measured_before(order.folder, held_out, watch, fresh=trainer.step == 0)
+    def stop() -> bool:  # all devices ask before each batch, and end together
+        nonlocal asked
+        asked = bool(most(int(watch.stop())))
+        return asked
+
+    def held_out() -> float | None:
+        return task.held_out_loss(trainer.module, stop=stop)
+
+    before = measured_before(order.folder, held_out, fresh=trainer.step == 0)
+    if asked:
+        return None  # nothing was learned yet
     watch.tell(before=before)
     if not trainer.run(stop=watch.stop):
         return None
     after = held_out()
-    if after is None and before is not None:
+    if asked:
         return None  # stopped while measuring; resuming measures again
     watch.tell(after=after)
     with whole(fabric, trainer.module):
@@ -137,7 +145,7 @@ def prepare_rows(order: Order, watch: Watch) -> None:
     """Turn the job's data into rows in its folder, unless that is done. Raises Stopped."""
     path = order.folder / ROWS
     if path.exists():
-        return
+        return same_rows(read_prepared(order.folder), order.settings)
     settings, told = order.settings, 0
 
     def progress(done: int, total: int) -> None:
@@ -174,6 +182,15 @@ def read_prepared(folder: Path) -> Prepared:
     values = json.loads((folder / ROWS).read_text(encoding="utf-8"))
     skipped = tuple((int(number), str(reason)) for number, reason in values.pop("skipped"))
     return Prepared(**{**values, "prefix": folder / values["prefix"], "skipped": skipped})
+
+
+def same_rows(prepared: Prepared, settings: TuneSettings) -> None:
+    """Raise ModelMismatch where a .bin that is used in place was changed since the job began."""
+    if Rows.open(prepared.prefix, scored=settings.scored).sha256 != prepared.sha256:
+        raise ModelMismatch(
+            f"{bin_path(prepared.prefix)} is not the file that this job began with; put that one "
+            "back or start a new job"
+        )
 
 
 def same_base(folder: Path, checkpoint: Checkpoint) -> str:
@@ -244,13 +261,13 @@ def trainer_settings(settings: TuneSettings, folder: Path) -> TrainerSettings:
 
 
 def measured_before(
-    folder: Path, held_out: Callable[[], float | None], watch: Watch, *, fresh: bool
+    folder: Path, held_out: Callable[[], float | None], *, fresh: bool
 ) -> float | None:
     """The held-out loss before training: measured at the start, remembered afterwards."""
     path = folder / BEFORE
     if fresh and not path.exists():
         value = held_out()
-        if not watch.stop():
+        if value is not None:  # else it was stopped, or there are no rows to measure on
             _write(path, value)
         return value
     try:
