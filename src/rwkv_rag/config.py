@@ -95,6 +95,13 @@ def sharing_cores(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**environ, **({} if own else {"GOMP_SPINCOUNT": "2000"})}
 
 
+def joins_machines(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether the environment says where several machines meet, and that this is the first."""
+    environ = os.environ if environ is None else environ
+    meeting = environ.get("MASTER_ADDR") and environ.get("MASTER_PORT")
+    return bool(meeting) and environ.get("NODE_RANK") == "0"
+
+
 def _exists(home: Path) -> bool:
     try:
         return home.exists()

@@ -150,6 +150,9 @@ class Tuner(Protocol):
     def resume(self, id: str) -> TuneJob:
         """Go on from the last checkpoint of a job that does not run. Raises InputError."""
 
+    def forget(self, id: str) -> None:
+        """Delete a job that does not run, not its result. Raises InputError for one that runs."""
+
     def metrics(self, id: str) -> list[Mapping[str, float]]:
         """Step, loss, lr, tokens_per_s of every step so far."""
 

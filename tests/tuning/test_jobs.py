@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -141,8 +144,9 @@ def written(path: Path, *lines: Any) -> Path:
 
 
 def test_what_cannot_be_trained_is_refused_before_a_job_exists(
-    jobs: Jobs, settings: Make, tmp_path: Path
+    jobs: Jobs, settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
     other = tmp_path / "x060.safetensors"
     save_checkpoint(other, {"blocks.0.att.time_maa_x": random_tensors(1, 64, 9)["ln_out.weight"]})
     small = tmp_path / "small.safetensors"
@@ -162,6 +166,8 @@ def test_what_cannot_be_trained_is_refused_before_a_job_exists(
         ({"data": alone}, RagError, "alone"),
         ({"quantization": "nf4", "method": "lora"}, InputError, "quantization is 'nf4'"),
         ({"lr": 1.0, "lr_final": 5.0}, InputError, "lr_final is 5, above lr"),
+        ({"name": "builtin"}, InputError, "'builtin' is the name of a model"),
+        ({"nodes": 3}, InputError, "nodes is 3, but MASTER_ADDR"),
         ({"rank": 1024, "method": "lora"}, InputError, "give a rank of at most"),
     ]
     for changes, kind, said in refused:
@@ -207,6 +213,49 @@ def test_a_job_without_a_process_was_interrupted(
     assert [job.status for job in jobs.jobs()] == ["interrupted"]
     with pytest.raises(CorruptData, match=r"order\.json cannot be read"):
         jobs.resume(id)
+
+
+def test_a_job_that_ended_can_be_forgotten(jobs: Jobs, settings: Make, tmp_path: Path) -> None:
+    ids = [Ledger(tmp_path / "home").add(settings(name=name)) for name in ("kept", "gone")]
+    for id in ids:
+        JobFolder(tmp_path / "home/jobs" / id).path.mkdir(parents=True)
+    running = JobFolder(tmp_path / "home/jobs" / ids[1]).running()
+    assert running.acquire()
+    with pytest.raises(InputError, match=f"job {ids[1]} runs: it is waiting; stop it"):
+        jobs.forget(ids[1])
+    running.release()
+    jobs.forget(ids[1])
+    assert [job.id for job in jobs.jobs()] == [ids[0]]
+    assert [path.name for path in (tmp_path / "home/jobs").iterdir()] == [ids[0]]
+
+
+def test_no_folder_is_deleted_that_is_not_named_as_jobs_are(
+    jobs: Jobs, settings: Make, tmp_path: Path
+) -> None:
+    id = Ledger(tmp_path / "home").add(settings())
+    (tmp_path / "home/mine").mkdir()
+    with closing(sqlite3.connect(tmp_path / "home/catalog.sqlite3")) as db, db:
+        db.execute("UPDATE jobs SET id = '../mine', status = 'done' WHERE id = ?", (id,))
+    jobs.forget("../mine")
+    assert jobs.jobs() == [] and (tmp_path / "home/mine").is_dir()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["stop", "signal"])
+def test_a_job_that_waits_for_other_machines_can_be_stopped(
+    jobs: Jobs, settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    for name, value in {"ADDR": "127.0.0.1", "PORT": str(port)}.items():
+        monkeypatch.setenv(f"MASTER_{name}", value)
+    monkeypatch.setenv("NODE_RANK", "0")
+    id = jobs.start(settings(nodes=2)).id
+    until(jobs, id, lambda job: "tokens" in jobs.logs(id) or ended(job))
+    time.sleep(1)  # by now it is outside Python
+    kill(tmp_path / "home", id, signal.SIGTERM) if how == "signal" else jobs.stop(id)
+    assert until(jobs, id, ended, limit_s=10).status == "stopped"
+    assert JobFolder(tmp_path / "home/jobs" / id).turn().acquire(timeout_s=5)
 
 
 def test_logs_and_metrics_of_a_job_that_wrote_none_are_empty(

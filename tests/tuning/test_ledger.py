@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rwkv_rag.errors import Busy, NotFound
+from rwkv_rag.errors import Busy, CorruptData, NotFound
 from rwkv_rag.tuning import ledger as module
 from rwkv_rag.tuning.ledger import CATALOG, Ledger, Progress
 from rwkv_rag.types import TuneSettings
@@ -74,6 +74,30 @@ def test_an_id_that_is_taken_is_drawn_again(
     letters = iter("aaaaaaaabbbb")
     monkeypatch.setattr(module.secrets, "choice", lambda alphabet: next(letters))
     assert [ledger.add(settings()), ledger.add(settings())] == ["aaaa", "bbbb"]
+
+
+def test_a_table_that_takes_no_job_is_told_and_not_tried_for_ever(
+    ledger: Ledger, settings: Make, tmp_path: Path
+) -> None:
+    ledger.add(settings())
+    with closing(sqlite3.connect(tmp_path / CATALOG)) as db:
+        db.execute(
+            "CREATE TRIGGER no BEFORE INSERT ON jobs BEGIN SELECT RAISE(ABORT, 'constraint'); END"
+        )
+    with pytest.raises(CorruptData, match=r"catalog\.sqlite3 takes no new job \(constraint\)"):
+        ledger.add(settings())
+
+
+def test_a_damaged_row_fails_alone(ledger: Ledger, settings: Make, tmp_path: Path) -> None:
+    bad, good = ledger.add(settings()), ledger.add(settings(name="good"))
+    with closing(sqlite3.connect(tmp_path / CATALOG)) as db, db:
+        db.execute("UPDATE jobs SET settings = '{' WHERE id = ?", (bad,))
+    assert [job.settings.name for job in ledger.jobs()] == ["good", bad]
+    assert ledger.find(good).status == "waiting"
+    failed = ledger.find(bad)
+    assert (
+        failed.status == "failed" and f"the settings of job {bad} cannot be read" in failed.reason
+    )
 
 
 def test_progress_does_not_wait_for_others_that_write(ledger: Ledger, writing: str) -> None:

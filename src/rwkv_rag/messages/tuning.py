@@ -8,7 +8,7 @@ CHINESE: tuple[tuple[str, str], ...] = (
     (r"job (\S+) failed: (?P<why>.+)", "任务 {0} 失败：{1}"),
     (
         r"(.+) is damaged \((.+)\); tune or import it again",
-        "{0} 已损坏（{1}），请重新微调或导入",
+        "{0} 已损坏，请重新微调或导入",
     ),
     # training rows
     (
@@ -189,6 +189,11 @@ CHINESE: tuple[tuple[str, str], ...] = (
     ),
     (r"chunk is 1; .+", "chunk 是 1；请给 0（切开长行），或不小于 2 的段长"),
     (
+        r"nodes is (\d+), but MASTER_ADDR, .+",
+        "nodes 是 {0}，但没有设置 MASTER_ADDR、MASTER_PORT 和 NODE_RANK=0；"
+        "请设置它们以便各台机器会合，或把 nodes 设为 1",
+    ),
+    (
         r"devices is (.+), but (\d+) processor cores are here; .+",
         "devices 是 {0}，但本机只有 {1} 个处理器核心，请减小",
     ),
@@ -202,6 +207,8 @@ CHINESE: tuple[tuple[str, str], ...] = (
     (r"job (\S+) does not run: it is (?P<why>.+)", "任务 {0} 没有在运行：{1}"),
     (r"job (\S+) is done; .+", "任务 {0} 已完成；要继续训练请新建任务"),
     (r"job (\S+) is making (.+) already; .+", "任务 {0} 正在生成 {1}；请换一个名称，或先停止它"),
+    (r"job (\S+) runs: it is (?P<why>.+); stop it .+", "任务 {0} {1}，请先停止它"),
+    (r"(.+) takes no new job \(.+\); .+", "{0} 记不下新任务，请换回旧的备份"),
     (r"job (\S+) runs already(?:: it is (?P<why>.+))?", "任务 {0} 已经在运行{1}"),
     (r"waiting", "等待中"),
     (r"running", "运行中"),

@@ -18,7 +18,7 @@ from rwkv_rag.tuning.devices import check_devices, device_of
 from rwkv_rag.tuning.memory import Load, estimate, matrices_of, product_speed
 from rwkv_rag.tuning.methods import method_named, rates_for
 from rwkv_rag.tuning.rows import RowEncoder
-from rwkv_rag.tuning.settings import BaseFiles, check, with_rates
+from rwkv_rag.tuning.settings import BaseFiles, check, check_nodes, with_rates
 from rwkv_rag.types import TuneEstimate, TuneSettings
 
 LINES = 200
@@ -43,6 +43,7 @@ def check_and_estimate(
     `timed` also tells the time, which takes a moment of measuring.
     """
     check(settings)
+    check_nodes(settings)
     check_devices(settings)
     settings = replace(settings, data=settings.data.expanduser().absolute())
     checkpoint = load_checkpoint(base.model)

@@ -29,7 +29,7 @@ from rwkv_rag.errors import AlreadyExists, CorruptData, InputError, NotFound, Ra
 from rwkv_rag.knowledge.locks import FileLock
 from rwkv_rag.rwkv.tuned import Shelf
 from rwkv_rag.tuning import settings as written
-from rwkv_rag.tuning.ledger import Ledger
+from rwkv_rag.tuning.ledger import Ledger, is_id
 from rwkv_rag.tuning.settings import BaseFiles
 from rwkv_rag.tuning.tracking import read_metrics
 from rwkv_rag.types import TuneEstimate, TuneJob, TuneSettings
@@ -160,7 +160,8 @@ class Jobs:
         if job.status == "done":
             raise InputError(f"job {job.id} is done; start a new one to train further")
         folder = self._folder(job.id)
-        _, base = folder.read()
+        settings, base = folder.read()
+        written.check_nodes(settings)
         if not base.model.exists():
             raise NotFound(f"no such model file: {base.model}")
         with _writing(folder):
@@ -168,6 +169,23 @@ class Jobs:
             self._ledger.tell(job.id, status="waiting", reason="")
             self._spawn(folder)
         return self.job(job.id)
+
+    def forget(self, id: str) -> None:
+        """Delete a job that does not run, with its folder; its result stays on the shelf.
+
+        Raises InputError for one that runs.
+        """
+        job, folder = self.job(id), self._folder(self._ledger.find(id).id)
+        if job.status in UNFINISHED:
+            raise InputError(f"job {job.id} runs: it is {job.status}; stop it before forgetting it")
+        if is_id(job.id) and folder.path.is_dir():
+            try:
+                gone = folder.path.with_name(f".forgotten-{job.id}")
+                folder.path.rename(gone)  # at once, so that nobody resumes it half deleted
+                shutil.rmtree(gone)
+            except OSError as error:
+                raise InputError(f"{folder.path} cannot be removed ({error.strerror})") from error
+        self._ledger.remove(job.id)
 
     def metrics(self, id: str) -> list[Mapping[str, float]]:
         """Step, loss, lr, tokens_per_s of every step so far."""
@@ -209,13 +227,13 @@ class Jobs:
     def _spawn(self, folder: JobFolder) -> None:
         """Start the job's process and wait until it holds its lock."""
         starting = folder.starting()
-        if not starting.acquire(timeout_s=PROBE_S) or _held(folder.running(), for_s=ENDING_S):
+        if not starting.acquire(timeout_s=PROBE_S) or held(folder.running(), for_s=ENDING_S):
             starting.release()
             raise InputError(f"job {folder.id} runs already")
         try:
             process = _detached(folder)
             deadline = time.monotonic() + START_S
-            while not _held(folder.running()) and time.monotonic() < deadline:
+            while not held(folder.running()) and time.monotonic() < deadline:
                 if process.poll() is not None:
                     return self._ended_at_once(folder, process.returncode)
                 time.sleep(0.02)
@@ -264,12 +282,12 @@ def _detached(folder: JobFolder) -> subprocess.Popen[bytes]:
 
 def _alive(folder: JobFolder) -> bool:
     try:
-        return folder.path.is_dir() and (_held(folder.running()) or _held(folder.starting()))
+        return folder.path.is_dir() and (held(folder.running()) or held(folder.starting()))
     except RagError:  # a home that may only be read tells nothing
         return True
 
 
-def _held(lock: FileLock, *, for_s: float = PROBE_S) -> bool:
+def held(lock: FileLock, *, for_s: float = PROBE_S) -> bool:
     """Whether another process holds it `for_s`; one that only looks holds it a moment."""
     if lock.acquire(timeout_s=for_s):
         lock.release()

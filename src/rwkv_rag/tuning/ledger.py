@@ -10,12 +10,12 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from rwkv_rag.errors import Busy, NotFound, RagError
+from rwkv_rag.errors import Busy, CorruptData, NotFound, RagError
 from rwkv_rag.knowledge.database import Database
 from rwkv_rag.tuning import settings as written
 from rwkv_rag.types import TuneJob, TuneSettings
@@ -26,6 +26,7 @@ PATIENCE_S = 60.0  # for what must be written, such as how a job ended
 _IMPATIENT_MS = 100
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # nothing that is easily misread
 _ID_LENGTH = 4
+_TRIES = 100  # draws of an id; another process may take one at the same moment
 _COLUMNS = (
     "id, settings, status, created, step, steps, loss, tokens_per_s, eta_s, lr, memory_bytes, "
     "reason, before, after"
@@ -43,21 +44,29 @@ class Ledger:
         self._path = home / CATALOG
 
     def add(self, settings: TuneSettings) -> str:
-        """Enter a new job as waiting; returns its id, short and free of look-alikes."""
+        """Enter a new job as waiting; returns its id, short and free of look-alikes.
+
+        Raises CorruptData where the table takes none.
+        """
         created = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        while True:
+        refused = ""
+        for _ in range(_TRIES):
             id = "".join(secrets.choice(_ALPHABET) for _ in range(_ID_LENGTH))
             values = (id, created, written.to_json(settings), "waiting", settings.steps)
-            with suppress(sqlite3.IntegrityError), self._open() as database, database.write() as db:
-                db.execute(
-                    "INSERT INTO jobs (id, created, settings, status, steps)"
-                    " VALUES (?, ?, ?, ?, ?)",
-                    values,
-                )
-                return id
+            try:
+                with self._open() as database, database.write() as db:
+                    db.execute(
+                        "INSERT INTO jobs (id, created, settings, status, steps)"
+                        " VALUES (?, ?, ?, ?, ?)",
+                        values,
+                    )
+                    return id
+            except sqlite3.IntegrityError as error:
+                refused = str(error)
+        raise CorruptData(f"{self._path} takes no new job ({refused}); put back an older copy")
 
     def remove(self, id: str) -> None:
-        """Forget a job that never began."""
+        """Forget a job."""
         with self._open() as database, database.write() as db:
             db.execute("DELETE FROM jobs WHERE id = ?", (id,))
 
@@ -118,6 +127,11 @@ class Ledger:
             yield database
 
 
+def is_id(text: str) -> bool:
+    """Whether this is an id as jobs are given one, and so the name of a folder of our own."""
+    return len(text) == _ID_LENGTH and set(text) <= set(_ALPHABET)
+
+
 class Progress:
     """A sink that tells the ledger of the newest step, at most once a second."""
 
@@ -139,10 +153,16 @@ def told(record: Any) -> dict[str, Any]:
 
 
 def _job(row: tuple[Any, ...]) -> TuneJob:
+    """A row as a job; one whose settings are damaged has failed, and the others are shown."""
     id, settings, *rest = row
     names = (
         *("status", "created", "step", "steps", "loss", "tokens_per_s", "eta_s", "lr"),
         *("memory_bytes", "reason", "before", "after"),
     )
-    parsed = written.from_json(settings, source=f"the settings of job {id}")
-    return TuneJob(id, parsed, **dict(zip(names, rest, strict=True)))
+    values = dict(zip(names, rest, strict=True))
+    try:
+        parsed = written.from_json(settings, source=f"the settings of job {id}")
+    except CorruptData as error:
+        parsed = TuneSettings(name=id, data=Path())
+        values |= {"status": "failed", "reason": str(error)}
+    return TuneJob(id, parsed, **values)

@@ -6,17 +6,21 @@ Knows no network. Whatever ends it, the ledger says why, or the freed lock says 
 from __future__ import annotations
 
 import logging
+import os
+import select
 import signal
+import socket
 import sys
+import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rwkv_rag.errors import RagError, TuningFailed
 from rwkv_rag.rwkv.tuned import Shelf
-from rwkv_rag.tuning.jobs import JobFolder, remove_working_files
+from rwkv_rag.tuning.jobs import JobFolder, held, remove_working_files
 from rwkv_rag.tuning.ledger import Ledger, Progress, told
 from rwkv_rag.types import JobStatus, TuneSettings
 
@@ -166,18 +170,57 @@ def _in_turn(folder: JobFolder, fabric: Fabric | None, watch: JobWatch) -> bool:
         return False
     watch.track(order.settings)
     fabric = fabric or open_fabric(order.settings)
-    fabric.launch()
+    with _ending_anyhow(watch.stop, lambda: watch.end("stopped")):
+        fabric.launch()
     return tune(order, fabric, watch) is not None
+
+
+@contextmanager
+def _ending_anyhow(wanted: Callable[[], bool], end: Callable[[], None]) -> Iterator[None]:
+    """End the process when `wanted`, or asked to by a signal, though the block does not look.
+
+    Waiting for other processes happens outside Python, where no signal's handler is called.
+    """
+    over = threading.Event()
+    here, there = socket.socketpair()
+    there.setblocking(False)
+    before = signal.set_wakeup_fd(there.fileno(), warn_on_full_buffer=False)
+
+    def look() -> None:
+        while not over.is_set():
+            told = select.select([here], [], [], LOOK_S)[0] and here.recv(64)
+            if not over.is_set() and (wanted() or (told and signal.SIGTERM in told)):
+                end()
+                os._exit(0)
+
+    looking = threading.Thread(target=look, daemon=True)
+    looking.start()
+    try:
+        yield
+    finally:
+        over.set()
+        there.send(b"\0")  # it need not wait for its next look
+        signal.set_wakeup_fd(before)
+        looking.join()
+        here.close()
+        there.close()
 
 
 def _follow(folder: JobFolder, fabric: Fabric) -> int:
     """A further process of a job on several devices; the first one speaks for it."""
     from rwkv_rag.tuning.run import ROWS, tune
 
+    def left_alone() -> bool:
+        return not held(folder.running())
+
     while not (folder.path / ROWS).exists():
+        if left_alone():
+            log.error("the first process of this job does not run")
+            return 1
         time.sleep(LOOK_S)
-    fabric.launch()
-    tune(ordered(folder), fabric, _Silent(folder))
+    with _ending_anyhow(left_alone, lambda: None):
+        fabric.launch()
+        tune(ordered(folder), fabric, _Silent(folder))
     return 0
 
 

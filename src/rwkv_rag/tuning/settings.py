@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
+from rwkv_rag.config import joins_machines
 from rwkv_rag.errors import CorruptData, InputError
 from rwkv_rag.types import TuneMethod, TuneSettings
 
@@ -87,6 +88,15 @@ def check(settings: TuneSettings) -> None:
                 f"{name} is {value!r}; give a number above 0 and up to {_LARGEST_RATE}"
             )
     _check_together(settings)
+
+
+def check_nodes(settings: TuneSettings) -> None:
+    """Raise InputError for several machines that could not find each other: it would wait."""
+    if settings.nodes > 1 and not joins_machines():
+        raise InputError(
+            f"nodes is {settings.nodes}, but MASTER_ADDR, MASTER_PORT and NODE_RANK=0 are not set "
+            "here; set them so that the machines find each other, or set nodes to 1"
+        )
 
 
 def _number(value: object) -> bool:
