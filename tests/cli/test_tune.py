@@ -69,6 +69,9 @@ class StandIn:
         self.made[self.made.index(job)] = job = replace(job, status="waiting", step=0)
         return job
 
+    def forget(self, id: str) -> None:
+        self.made = [job for job in self.made if job.id != id]
+
     def metrics(self, id: str) -> list[Mapping[str, float]]:
         return []
 
@@ -201,6 +204,25 @@ def test_stop_asks_and_says_so(cli: Cli, tuner: StandIn) -> None:
     assert ran.out == "job k0 will stop after its step\n" and tuner.stopped == ["k0"]
 
 
+def test_a_job_is_forgotten_where_the_user_says_so(
+    cli: Cli, tuner: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli("tune", "start", "state", "--data", "d.jsonl")
+    monkeypatch.setattr(tune.typer, "confirm", lambda asked, err: False)
+    assert cli("tune", "forget", "k0").code == 1 and len(tuner.made) == 1
+    assert cli("tune", "forget", "k0", "--yes").out == "deleted k0\n" and tuner.made == []
+    assert cli("tune", "forget", "k0", "--yes").code == 2
+
+
+def test_a_log_of_which_only_the_end_is_known_is_shown_without_gaps() -> None:
+    whole = "".join(f"line {number}\n" for number in range(9000))
+    shown, before = "", ""
+    for end in (10, 900, 60_000, 64_000, 64_001, len(whole)):
+        now = whole[:end][-40_000:]
+        shown, before = shown + tune.added(before, now), now
+    assert shown == whole[:900] + whole[20_000:]
+
+
 def test_an_estimate_names_what_would_fit(cli: Cli, tuner: StandIn) -> None:
     ran = cli("tune", "estimate", "full", "--data", "d.jsonl", "--batch", "8")
     assert tuner.asked.batch == 8 and tuner.made == []
@@ -211,7 +233,9 @@ def test_an_estimate_names_what_would_fit(cli: Cli, tuner: StandIn) -> None:
     assert "需要内存 3.0 GB" in chinese and english_left(chinese) == []
 
 
-@pytest.mark.parametrize("command", ["start", "list", "show", "stop", "resume", "logs", "estimate"])
+@pytest.mark.parametrize(
+    "command", ["start", "list", "show", "stop", "resume", "logs", "estimate", "forget"]
+)
 def test_every_help_page_is_chinese_where_asked(cli: Cli, command: str) -> None:
     said = cli("--lang", "zh", "tune", command, "--help").out
     prose = [line for line in said.splitlines() if "--" not in line and "Usage" not in line]

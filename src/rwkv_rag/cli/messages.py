@@ -122,6 +122,10 @@ CHINESE = {
     "Go on from the last checkpoint of a job that was stopped, interrupted or failed.": (
         "从最近的检查点继续已停止、被中断或失败的任务。"
     ),
+    "Delete a job that does not run, with its figures; what it made stays.": (
+        "删除没有在运行的任务及其记录；训练结果保留。"
+    ),
+    "forget job {id} ({name})?": "删除任务 {id}（{name}）的记录？",
     "Print what a job's process wrote.": "显示任务进程的输出。",
     "Id of the job, or how it begins.": "任务编号，或其开头几个字符。",
     "Stay until the job ends.": "一直等到任务结束。",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rwkv_rag.interfaces import Tuner
 
 LOOK_S = 0.5  # between two looks at a job that is followed
+OVERLAP = 4096  # characters of a log by which the place is found again
 INTERRUPTED = 130
 WIDE = 110  # columns from which a list of jobs says when they began
 UNFINISHED = ("waiting", "running")
@@ -162,20 +163,53 @@ def resume(
     _ended(here.screen, job, quiet=json)
 
 
+@app.command("forget")
+def forget(
+    ctx: typer.Context,
+    id: Id,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json: Json = False,
+    home: Home = None,
+) -> None:
+    """Delete a job that does not run, with its figures; what it made stays."""
+    here = session(ctx, home)
+    from rwkv_rag import app as root
+
+    tuner = root.open_tuner(here.settings)
+    job = tuner.job(id)
+    asked = here.screen.text("forget job {id} ({name})?", id=job.id, name=job.settings.name)
+    if not yes and not typer.confirm(asked, err=True):
+        here.screen.note("nothing deleted")
+        raise typer.Exit(1)
+    tuner.forget(job.id)
+    if json:
+        return here.screen.json({"deleted": job.id})
+    here.screen.say("deleted {name}", name=job.id)
+
+
 @app.command("logs")
 def logs(ctx: typer.Context, id: Id, follow_it: Follow = False, home: Home = None) -> None:
     """Print what a job's process wrote."""
     here = session(ctx, home)
     from rwkv_rag import app as root
 
-    tuner, shown = root.open_tuner(here.settings), 0
+    tuner, shown = root.open_tuner(here.settings), ""
     while True:
         job, text = tuner.job(id), tuner.logs(id)
-        here.screen.out.print(printable_lines(text[shown:]), end="")
-        shown = len(text)
+        here.screen.out.print(printable_lines(added(shown, text)), end="")
+        shown = text
         if not follow_it or job.status not in UNFINISHED:
             return
         time.sleep(LOOK_S)
+
+
+def added(before: str, now: str) -> str:
+    """What a log says since `before`. Of a long one only the end is known, so it moves on."""
+    if now.startswith(before):
+        return now[len(before) :]
+    last = before[-OVERLAP:]
+    place = now.rfind(last)
+    return now if place < 0 else now[place + len(last) :]
 
 
 def follow(screen: Screen, tuner: Tuner, id: str) -> TuneJob:
