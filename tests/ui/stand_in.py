@@ -70,6 +70,10 @@ class StandInTuner:
         self.change(id, status="running")
         return self.job(id)
 
+    def forget(self, id: str) -> None:
+        self.asked.append(f"forget {id}")
+        del self._jobs[id]
+
     def metrics(self, id: str) -> list[Mapping[str, float]]:
         return [
             {"step": step, "loss": _loss(step), "lr": 1e-3, "tokens_per_s": 500.0}

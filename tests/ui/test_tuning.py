@@ -286,6 +286,18 @@ def test_a_run_is_stopped_and_resumed(bench: StandInTuner, tmp_path: Path) -> No
     assert "Stop" in labels(page)
 
 
+def test_a_run_is_forgotten_after_a_second_click(bench: StandInTuner, tmp_path: Path) -> None:
+    id = started(bench, tmp_path)
+    assert "Forget this run" not in labels(opened())  # it runs
+    bench.change(id, status="stopped")
+    page = opened()
+    page.segmented_control(key="tune_step").set_value("runs").run()
+    page = click(click(page, "Forget this run"), "Cancel")
+    assert bench.asked == [] and "Yes, forget" not in labels(page)
+    page = click(click(page, "Forget this run"), "Yes, forget")
+    assert bench.asked == [f"forget {id}"] and "No run yet" in page.info[0].value
+
+
 def test_a_stop_is_asked_for_once(bench: StandInTuner, tmp_path: Path) -> None:
     id = started(bench, tmp_path)
     bench.stop = lambda id: None  # type: ignore[method-assign]  # takes its time

@@ -148,6 +148,27 @@ def _actions(job: TuneJob) -> None:
         with tuner.shared().turn() as bench:
             bench.resume(job.id)
         st.rerun()
+    if job.status not in LIVE:
+        _forget(job)
+
+
+def _forget(job: TuneJob) -> None:
+    """Forgetting takes two clicks; the first one opens the question."""
+    if st.button(text("Forget this run"), icon=":material/delete:", key="tune_forget"):
+        st.session_state["forgetting"] = job.id
+    if st.session_state.get("forgetting") != job.id:
+        return
+    name = job.settings.name
+    st.warning(plain(text("Forget the run {name}? What it made is kept.", name=name)))
+    yes, no = st.columns(2)
+    if yes.button(text("Yes, forget"), type="primary", width="stretch", key="tune_forget_yes"):
+        with tuner.shared().turn() as bench:
+            bench.forget(job.id)
+        del st.session_state["forgetting"]
+        st.rerun()
+    if no.button(text("Cancel"), width="stretch", key="tune_forget_no"):
+        del st.session_state["forgetting"]
+        st.rerun()
 
 
 def _stop_button(job: TuneJob) -> None:

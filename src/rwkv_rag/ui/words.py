@@ -231,6 +231,9 @@ CHINESE = {
     "Use in chat": "在问答中使用",
     "Resume": "继续",
     "Stop": "停止",
+    "Forget this run": "删除这条记录",
+    "Forget the run {name}? What it made is kept.": "删除任务 {name} 的记录？训练结果会保留。",
+    "Yes, forget": "确认删除",
     "Stopping …": "正在停止……",
     "The loss is drawn here as soon as there is a step.": "完成第一步后，这里显示损失曲线。",
     "Thin: each step. Strong: running mean. Diamonds: rows held out.": (
