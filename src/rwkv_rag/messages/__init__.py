@@ -14,7 +14,7 @@ from rwkv_rag.messages import asking, commands, library, models, system, tuning
 from rwkv_rag.types import Language
 
 _ROOMS = (tuning, commands, models, library, asking, system)
-CHINESE = tuple(line for room in _ROOMS for line in room.CHINESE)
+CHINESE: tuple[tuple[str, str], ...] = tuple(line for room in _ROOMS for line in room.CHINESE)
 _PATTERNS = tuple((re.compile(pattern, re.DOTALL), chinese) for pattern, chinese in CHINESE)
 
 

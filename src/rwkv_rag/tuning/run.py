@@ -123,10 +123,8 @@ def tune(order: Order, fabric: Fabric, watch: Watch) -> Tuned | None:
         return task.held_out_loss(trainer.module, stop=stop)
 
     before = measured_before(order.folder, held_out, fresh=trainer.step == 0)
-    if asked:
-        return None  # nothing was learned yet
     watch.tell(before=before)
-    if not trainer.run(stop=watch.stop):
+    if asked or not trainer.run(stop=watch.stop):
         return None
     after = held_out()
     if asked:
