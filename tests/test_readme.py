@@ -81,9 +81,21 @@ def test_the_place_with_a_page_in_the_readme_is_a_sentence_on_that_page(text: st
 @pytest.mark.parametrize("text", [README, CHINESE], ids=["en", "zh"])
 def test_every_command_in_the_readme_exists(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     named = set(re.findall(r"^rwkv-rag (\w+)", text, re.MULTILINE))
-    assert named == {"index", "ask", "search", "kb", "ui", "eval", "bench"}
+    assert named == {"index", "ask", "search", "kb", "tune", "ui", "eval", "bench"}
     for command in named:
         assert run([command, "--help"]) == 0
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize("name", ["tuning.md", "tuning.zh-CN.md"])
+def test_every_command_of_tuning_that_is_explained_exists(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    named = set(re.findall(r"(?:rwkv-rag |`)tune (\w+)", text))
+    assert named >= {"rows", "estimate", "start", "data", "export", "merge", "import"}
+    for command in named:
+        assert run(["tune", command, "--help"]) == 0
     capsys.readouterr()
 
 
@@ -102,10 +114,15 @@ def test_the_tree_in_the_readme_is_the_tree() -> None:
     assert named - there <= {"builtin/"}  # made by training/, absent while it is being made
 
 
-@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md", "ARCHITECTURE.md", "SECURITY.md"])
+PAGES = ("README.md", "README.zh-CN.md", "ARCHITECTURE.md", "SECURITY.md")
+OF_TUNING = ("docs/tuning.md", "docs/tuning.zh-CN.md", "examples/README.md", "benchmarks/README.md")
+
+
+@pytest.mark.parametrize("name", [*PAGES, *OF_TUNING])
 def test_links_lead_somewhere(name: str) -> None:
-    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", (ROOT / name).read_text("utf-8")):
-        assert target.startswith("https://") or (ROOT / target).exists(), target
+    page = ROOT / name
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        assert target.startswith("https://") or (page.parent / target).exists(), target
 
 
 def test_the_example_runs() -> None:
