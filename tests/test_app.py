@@ -142,7 +142,7 @@ def test_who_chooses_a_tuned_state_gets_free_answers_that_name_it(tmp_path: Path
         poet = answered(replace(settings, tuned="poet"), library, "free")
         strict = answered(replace(settings, tuned="poet"), library, "strict")
     assert "generate" in poet.timings and poet.note.startswith(
-        "Written with poet, which was tuned."
+        "Written by the tuned model poet."
     )
     assert "read" in strict.timings and strict.citations and "poet" not in strict.note
     assert [tuned.name for tuned in models.tuned_on(settings)] == ["poet"]

@@ -50,6 +50,12 @@ def test_support_finds_the_sentence_behind_a_statement() -> None:
     assert support("量子力学", LIGHTHOUSE) is None
 
 
+def test_a_few_shared_characters_do_not_bear_out_a_statement() -> None:
+    sentence = "如今没奈何，把你雇在隔壁人家放牛，每月可以得他几钱银子，你又有现成饭吃。"
+    assert support("王冕替隔壁秦老家放牛", sentence) is not None
+    assert support("用，在个人，有个，在个人信息。", sentence) is None
+
+
 @given(
     st.text(alphabet="年假病十天有a b.。？", max_size=30),
     st.lists(st.text(max_size=80), max_size=4),

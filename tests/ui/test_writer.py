@@ -99,7 +99,7 @@ def test_the_memory_is_switched_in_the_middle_of_a_chat(home: Path) -> None:
     assert "cannot write" in ask_freely(page)
     page.selectbox(key="tuned").select("poet").run()
     shown = ask_freely(page)
-    assert "Written with poet, which was tuned." in shown and "check it yourself" in shown
+    assert "Written by the tuned model poet." in shown and "check it yourself" in shown
     assert len(page.chat_message) == 4
 
 

@@ -30,7 +30,7 @@ CANNOT_WRITE: Mapping[Language, str] = {
 }
 WRITTEN_WITH: Mapping[Language, str] = {
     "zh": "由微调后的“{name}”生成。",
-    "en": "Written with {name}, which was tuned.",
+    "en": "Written by the tuned model {name}.",
 }
 
 

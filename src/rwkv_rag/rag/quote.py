@@ -16,6 +16,8 @@ _RANK_DISCOUNT = 0.15
 """What a sentence loses for every place its passage stands below the first."""
 _LOOKS_RIGHT = 0.4
 """What a sentence gains that holds the kind of thing asked for, such as a number."""
+SUPPORTS = 1 / 3
+"""The share of a statement, weighted by rarity, that a sentence must hold to bear it out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,5 +61,10 @@ def quotes(
 
 
 def support(statement: str, passage: str) -> Quote | None:
-    """The sentence of `passage` that bears out `statement` best, None where nothing is shared."""
-    return next(iter(quotes(statement, [passage])), None)
+    """The sentence of `passage` that bears out `statement` best; None if none holds a third of it.
+
+    Less would let any sentence with a few of the same characters stand as proof of whatever a model
+    writes.
+    """
+    best = next(iter(quotes(statement, [passage])), None)
+    return best if best is not None and best.coverage >= SUPPORTS else None
