@@ -159,7 +159,7 @@ def test_a_tuned_model_writes_with_the_vocabulary_of_its_base(tmp_path: Path) ->
         as_model = answered(chosen, library, "free")
         strict = answered(chosen, library, "strict")
     for answer in (named, as_model):
-        assert "generate" in answer.timings and "Written with whole" in answer.note
+        assert "generate" in answer.timings and "Written by the tuned model whole" in answer.note
     assert "read" in strict.timings
 
 

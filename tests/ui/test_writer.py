@@ -134,7 +134,7 @@ def test_a_tuned_model_is_a_model_to_choose(home: Path) -> None:
     page = opened()
     assert boxes(page)["Model"] == ["builtin", "whole"]
     page.selectbox(key="model").select("whole").run()
-    assert "Written with whole" in ask_freely(page)
+    assert "Written by the tuned model whole" in ask_freely(page)
     assert opened(tuned="whole").selectbox(key="model").value == "whole"
 
 
