@@ -109,7 +109,7 @@ def test_strict_answers_stay_the_readers(home: Path) -> None:
     page.selectbox(key="tuned").select("poet").run()
     assert any("reader" in caption.value for caption in page.caption)
     page.chat_input[0].set_value(QUESTION).run()
-    assert "<mark>" in html(page) and "Written with" not in html(page)
+    assert "<mark>" in html(page) and "Written by" not in html(page)
 
 
 def test_another_page_or_the_address_may_choose_the_memory(home: Path) -> None:
