@@ -117,7 +117,7 @@ def summary(method: str, result: Mapping[str, Any]) -> dict[str, Any]:
 def table(results: Mapping[str, Mapping[str, Any]]) -> str:
     """The figures as a Markdown table."""
     lines = [
-        "| method | trains | held-out loss | ends | lines | tokens/s | seconds | memory |",
+        "| method | trains | held-out loss | ends | lines | tokens/s | seconds | MB (estimate) |",
         "|---|--:|--:|--:|--:|--:|--:|--:|",
         f"| none | | | {shares(results['base'])} | | | |",
     ]
@@ -126,7 +126,8 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> str:
             lines.append(
                 f"| `{method}` | {result['trainable']:,} | {result['before']:.2f} → "
                 f"{result['after']:.2f} | {shares(result)} | {result['tokens_per_s']:,.0f} "
-                f"| {result['seconds']:.0f} | {result['memory_mb']:,.0f} MB |"
+                f"| {result['seconds']:.0f} | {result['memory_mb']:,.0f} "
+                f"({result['estimated_mb']:,.0f}) |"
             )
     return "\n".join(lines)
 

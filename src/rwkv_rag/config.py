@@ -87,8 +87,8 @@ def sharing_cores(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment of a process that computes beside others on the same cores.
 
     GCC's OpenMP lets a thread that waits for another spin, for longer than the scheduler lets it
-    run: with one busy neighbour on two cores a fine-tuning then stands still most of its time (525
-    tokens/s against 3,540, measured). A short spin costs nothing where nobody else computes.
+    run: with one busy neighbour on two cores a fine-tuning then stands still most of its time. A
+    short spin costs nothing where nobody else computes.
     """
     environ = os.environ if environ is None else environ
     own = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & environ.keys()

@@ -1,7 +1,7 @@
 """Where freed memory goes between the steps of a training. Knows only the C library.
 
 glibc gives large blocks back to the system as soon as they are free. Each step of a training asks
-for the same blocks again, and the system clears every page of them anew: a tenth of the time.
+for the same blocks again, and the system clears every page of them anew, which takes time.
 """
 
 from __future__ import annotations
