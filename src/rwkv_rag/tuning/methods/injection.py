@@ -18,7 +18,6 @@ from rwkv_rag.types import TuneSettings
 
 ADAPTER = "default"
 _PARTS = {"att": "att.(receptance|key|value|output)", "ffn": "ffn.(key|value)"}
-_ADAPTED = re.compile(rf"(.+)\.(lora_A|lora_B|miss)(?:_block)?\.{ADAPTER}(?:\.weight)?")
 
 
 def peft() -> Any:
@@ -54,17 +53,6 @@ def adapted(network: Network) -> Iterator[tuple[str, Any]]:
     for name, module in network.named_modules():
         if hasattr(module, "base_layer"):
             yield f"{name}.weight", module
-
-
-def checkpoint_name(parameter: str) -> str:
-    """What a parameter of a network with adapters is called in files.
-
-    `blocks.0.att.key.base_layer.weight` is `blocks.0.att.key.weight`, and
-    `blocks.0.att.key.lora_A.default.weight` is `blocks.0.att.key.weight.lora_A`.
-    """
-    if match := _ADAPTED.fullmatch(parameter):
-        return f"{match[1]}.weight.{match[2]}"
-    return parameter.replace(".base_layer.", ".")
 
 
 def copied(tensor: Tensor) -> Tensor:

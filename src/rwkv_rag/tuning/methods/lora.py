@@ -39,8 +39,7 @@ class Lora:
                 init_lora_weights=True,
             )
             injection.inject(network, config, settings)
-        if "low_rank" in settings.parts:
-            self._small.attach(network)
+        self._small.attach(network, settings)
 
     def fixed(self, network: Network) -> dict[str, Tensor]:
         return {}

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from rwkv_rag.tuning.methods.injection import copied
 from rwkv_rag.tuning.network import Network
+from rwkv_rag.types import TuneSettings
 
 _NAME = re.compile("[wavg][12]")
 
@@ -23,8 +24,10 @@ class LowRankParts:
     def __init__(self) -> None:
         self._start: dict[str, Tensor] = {}
 
-    def attach(self, network: Network) -> None:
-        """Make them trainable, in fp32 and in memory of their own."""
+    def attach(self, network: Network, settings: TuneSettings) -> None:
+        """Make them trainable if asked for, in fp32 and in memory of their own."""
+        if "low_rank" not in settings.parts:
+            return
         for layer, block in enumerate(network.layers()):
             for name, parameter in list(block.att.named_parameters(recurse=False)):
                 if _NAME.fullmatch(name):

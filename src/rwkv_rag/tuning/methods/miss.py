@@ -36,8 +36,7 @@ class Miss:
                 r=settings.rank, target_modules=chosen, init_weights=True
             )
             injection.inject(network, config, settings)
-        if "low_rank" in settings.parts:
-            self._small.attach(network)
+        self._small.attach(network, settings)
 
     def fixed(self, network: Network) -> dict[str, Tensor]:
         return {}

@@ -58,8 +58,7 @@ class Pissa:
             a, b = map(copied, first)
             self._first[f"{name}.lora_A"], self._first[f"{name}.lora_B"] = a, b
             _start_from(layer, a, b)
-        if "low_rank" in settings.parts:
-            self._small.attach(network)
+        self._small.attach(network, settings)
 
     def fixed(self, network: Network) -> dict[str, Tensor]:
         """The first pairs, unscaled."""
