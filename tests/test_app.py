@@ -118,6 +118,10 @@ def tune(
     Tuned(name, kind, file_sha256(base), base_name, "import").write(shelf.path(name))  # type: ignore[arg-type]
     if kind == "model":
         (shelf.path(name) / FILES["model"]).write_bytes(base.read_bytes())
+        vocabulary = models.base_files(
+            base_name if base_name == "builtin" else str(base)
+        ).vocabulary
+        (shelf.path(name) / "vocab.txt").write_bytes(vocabulary.read_bytes())
         return
     heads = load_checkpoint(base).shape.heads
     layers = load_checkpoint(base).shape.layers
@@ -141,9 +145,7 @@ def test_who_chooses_a_tuned_state_gets_free_answers_that_name_it(tmp_path: Path
         assert "generate" not in plain.timings and "cannot write" in plain.note
         poet = answered(replace(settings, tuned="poet"), library, "free")
         strict = answered(replace(settings, tuned="poet"), library, "strict")
-    assert "generate" in poet.timings and poet.note.startswith(
-        "Written by the tuned model poet."
-    )
+    assert "generate" in poet.timings and poet.note.startswith("Written by the tuned model poet.")
     assert "read" in strict.timings and strict.citations and "poet" not in strict.note
     assert [tuned.name for tuned in models.tuned_on(settings)] == ["poet"]
 

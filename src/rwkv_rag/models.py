@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rwkv_rag.config import BUILTIN, FAKE, Settings
-from rwkv_rag.errors import CorruptData, InputError, NotFound, UnsupportedModel
+from rwkv_rag.errors import CorruptData, InputError, NotFound
 
 if TYPE_CHECKING:
     from rwkv_rag.encoders.base import Base
@@ -45,8 +45,7 @@ def open_engine(settings: Settings) -> Engine:
 def base_files(model: str) -> BaseFiles:
     """The files of a base: "builtin" or the path of a checkpoint.
 
-    The vocabulary lies beside the checkpoint as vocab.txt; a model tuned from the builtin one needs
-    none, and any other has the World vocabulary.
+    The vocabulary lies beside the checkpoint as vocab.txt, else it is the World vocabulary.
     """
     from rwkv_rag.tuning.settings import BaseFiles
 
@@ -54,10 +53,9 @@ def base_files(model: str) -> BaseFiles:
         return BaseFiles(BUILTIN, BUILTIN_WEIGHTS, BUILTIN_VOCABULARY)
     path = Path(model).expanduser().absolute()
     tuned = shelved(path)
-    name, base = (tuned.name, tuned.base_name) if tuned else (path.stem, "")
     beside = path.parent / "vocab.txt"
-    otherwise = BUILTIN_VOCABULARY if base == BUILTIN else WORLD_VOCABULARY
-    return BaseFiles(name, path, beside if beside.exists() else otherwise)
+    vocabulary = beside if beside.exists() else WORLD_VOCABULARY
+    return BaseFiles(tuned.name if tuned else path.stem, path, vocabulary)
 
 
 def writers(settings: Settings) -> dict[str, str]:
@@ -149,12 +147,8 @@ def _engine(files: BaseFiles, home: Path, _: Stamp) -> Engine:
     from rwkv_rag.rwkv.x070 import X070
 
     checkpoint = load_checkpoint(files.model)
-    tokenizer = Tokenizer.from_file(files.vocabulary)
-    if tokenizer.vocab_size > checkpoint.shape.vocab:
-        raise UnsupportedModel(
-            f"{files.model.name} knows {checkpoint.shape.vocab:,} tokens and the vocabulary has "
-            f"{tokenizer.vocab_size:,}; put the model's own vocabulary beside it as vocab.txt"
-        )
+    name, rows = files.model.name, checkpoint.shape.vocab
+    tokenizer = Tokenizer.for_model(files.vocabulary, model=name, rows=rows)
     return Engine(
         X070(checkpoint),
         tokenizer,

@@ -36,6 +36,7 @@ def shelve(home: Path, name: str, *, kind: str = "state", base: str = "") -> Non
     known.write(shelf.path(name))
     if kind == "model":
         shutil.copy(BUILTIN, shelf.path(name) / FILES["model"])
+        shutil.copy(models.BUILTIN_VOCABULARY, shelf.path(name) / "vocab.txt")
         return
     draw = torch.Generator().manual_seed(len(name))
     states = {

@@ -57,6 +57,17 @@ class Tokenizer:
         entries = dict(_parse_line(line, number, path) for number, line in enumerate(lines, 1))
         return cls([entries.get(i, b"") for i in range(max(entries, default=0) + 1)])
 
+    @classmethod
+    def for_model(cls, path: Path, *, model: str, rows: int) -> Tokenizer:
+        """The vocabulary of a model with `rows` embeddings; UnsupportedModel if it has more."""
+        tokenizer = cls.from_file(path)
+        if tokenizer.vocab_size > rows:
+            raise UnsupportedModel(
+                f"{model} knows {rows:,} tokens and the vocabulary has "
+                f"{tokenizer.vocab_size:,}; put the model's own vocabulary beside it as vocab.txt"
+            )
+        return tokenizer
+
     @property
     def vocab_size(self) -> int:
         """Number of ids: 0 .. vocab_size - 1."""

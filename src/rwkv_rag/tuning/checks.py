@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from rwkv_rag.errors import InputError, UnsupportedModel
+from rwkv_rag.errors import InputError
 from rwkv_rag.rwkv.checkpoint import Checkpoint, load_checkpoint
 from rwkv_rag.rwkv.tokenizer import Tokenizer
 from rwkv_rag.tuning import binidx, jsonl
@@ -50,7 +50,8 @@ def check_and_estimate(
     usual = rates_for(method_named(settings.method), checkpoint.shape.width)
     settings = with_rates(settings, lambda: usual)
     _check_rank(settings, checkpoint)
-    tokenizer = fitting(base, checkpoint)
+    rows = checkpoint.shape.vocab
+    tokenizer = Tokenizer.for_model(base.vocabulary, model=base.model.name, rows=rows)
     glance = glance_at(settings, tokenizer)
     device = device_of(settings.device)
     if settings.quantization != "none" and device.type != "cuda":
@@ -79,17 +80,6 @@ def _check_rank(settings: TuneSettings, checkpoint: Checkpoint) -> None:
             f"rank is {settings.rank}, and the model's smallest matrix allows {most}; "
             f"give a rank of at most {most}"
         )
-
-
-def fitting(base: BaseFiles, checkpoint: Checkpoint) -> Tokenizer:
-    """The base's tokenizer. UnsupportedModel where it has more tokens than the model."""
-    tokenizer = Tokenizer.from_file(base.vocabulary)
-    if tokenizer.vocab_size > checkpoint.shape.vocab:
-        raise UnsupportedModel(
-            f"{base.model.name} knows {checkpoint.shape.vocab:,} tokens and the vocabulary has "
-            f"{tokenizer.vocab_size:,}; put the model's own vocabulary beside it as vocab.txt"
-        )
-    return tokenizer
 
 
 def glance_at(settings: TuneSettings, tokenizer: Tokenizer) -> Glance:
