@@ -37,10 +37,10 @@ $(BIN)/python:
 # constraints.txt holds `torch==2.13.0`: pip takes a CPU build of it where the index offers one.
 $(VENV)/.setup: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing into $(VENV); the first time takes some minutes"
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ui,tune]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ui,api,tune]'
 	touch $@
 
 $(VENV)/.setup-dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing into $(VENV); the first time takes some minutes"
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ui,tune,wandb,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ui,api,tune,wandb,dev]'
 	touch $@ $(VENV)/.setup

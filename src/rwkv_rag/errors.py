@@ -10,7 +10,14 @@
     ├── CorruptData           stored data is damaged
     ├── MissingExtra          an optional part is not installed
     ├── TuningFailed          training cannot go on; what was learned so far is kept
-    └── Busy                  another process holds what is needed
+    ├── Busy                  another process holds what is needed, or a queue is full
+    └── ServiceError          a service could not do what it was asked
+        ├── Unreachable       nobody answers at the address
+        ├── DeadlineExceeded  no reply came in time
+        ├── WorkerLost        the worker died or was cut off while it worked on the request
+        ├── NotAllowed        the key or token is missing or wrong
+        ├── BadMessage        a message that breaks the protocol: version, size or shape
+        └── Internal          a mistake in the program on the other side; its log says more
 
 `code` is stable: it crosses process borders and names the class on the other side. The message is
 one line: what happened, the value, and what to do about it.
@@ -82,6 +89,48 @@ class TuningFailed(RagError):
 
 
 class Busy(RagError):
-    """Another process holds what is needed; waiting and trying again may help."""
+    """Another process holds what is needed, or a queue is full; trying again later may help."""
 
     code = "busy"
+
+
+class ServiceError(RagError):
+    """A service could not do what it was asked."""
+
+    code = "service"
+
+
+class Unreachable(ServiceError):
+    """Nobody answers at the address; the message says how to start the service."""
+
+    code = "unreachable"
+
+
+class DeadlineExceeded(ServiceError):
+    """No reply came in time; the request was cancelled."""
+
+    code = "deadline"
+
+
+class WorkerLost(ServiceError):
+    """The worker died or was cut off while it worked on the request."""
+
+    code = "worker_lost"
+
+
+class NotAllowed(ServiceError):
+    """The key or token is missing or wrong."""
+
+    code = "not_allowed"
+
+
+class BadMessage(ServiceError):
+    """A message that breaks the protocol: another version, too large, or of another shape."""
+
+    code = "bad_message"
+
+
+class Internal(ServiceError):
+    """A mistake in the program on the other side; the message names the service, its log says more."""
+
+    code = "internal"

@@ -21,9 +21,12 @@ from rwkv_rag.types import (
     KnowledgeBase,
     Reading,
     Sampling,
+    ServiceStatus,
+    TunedInfo,
     TuneEstimate,
     TuneJob,
     TuneSettings,
+    Writer,
 )
 
 if TYPE_CHECKING:
@@ -128,6 +131,12 @@ class Knowledge(Protocol):
     def chunk(self, name: str, chunk_id: str) -> Chunk:
         """A stored chunk. Raises NotFound."""
 
+    def verify(self, name: str) -> list[str]:
+        """Every way in which stored data contradicts itself; empty when index = truth."""
+
+    def rebuild(self, name: str) -> None:
+        """Make the indexes anew from the stored documents. Raises NotFound."""
+
 
 class Tuner(Protocol):
     """Fine-tuning jobs; each runs in a process of its own and outlives its caller."""
@@ -158,3 +167,36 @@ class Tuner(Protocol):
 
     def logs(self, id: str) -> str:
         """What the job's process wrote."""
+
+
+class Models(Protocol):
+    """Which models can write, and what was tuned on each."""
+
+    def writers(self) -> list[Writer]:
+        """The models that can write as they are; the first is the one in use when none is named."""
+
+    def tuned(self, model: str) -> list[TunedInfo]:
+        """The states and adapters that fit `model` (a `Writer.model`), by name."""
+
+    def writer(self, model: str, tuned: str) -> Writer:
+        """Who writes when `model` is asked with `tuned`; empty: as the service is set up.
+
+        Raises NotFound, ModelMismatch or CorruptData.
+        """
+
+
+class Supervision(Protocol):
+    """What runs, and the starting and stopping of it."""
+
+    def status(self) -> list[ServiceStatus]:
+        """Every service that is enabled, in the order of starting."""
+
+    def restart(self, service: str) -> Iterator[ServiceStatus]:
+        """Stop a service's workers when they have finished, start them anew from the configuration
+        as it is now, and wait until they are ready; its requests wait meanwhile, the others go on.
+
+        Raises NotFound for a service that is not there.
+        """
+
+    def stop(self) -> None:
+        """Stop everything, in order; returns at once."""

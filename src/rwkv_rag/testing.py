@@ -231,6 +231,13 @@ class MemoryKnowledge:
         for done, document in enumerate(documents, 1):
             yield self._add(base, document, done, len(documents))
 
+    def verify(self, name: str) -> list[str]:
+        self.base(name)
+        return []
+
+    def rebuild(self, name: str) -> None:
+        self.base(name)
+
     def search(
         self, name: str, query: str, *, top_k: int = 5, stage: SearchStage = "reranked"
     ) -> list[Hit]:

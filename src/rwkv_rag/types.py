@@ -290,3 +290,77 @@ class TuneEstimate:
     @property
     def fits(self) -> bool:
         return self.memory_bytes <= self.available_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """A model that writes. `model` is what `Settings.model` is to be for it, `name` is for people.
+
+    tuned   the state or adapter it writes with; empty for the model as it came
+    own     the user's own checkpoint: it writes strict answers too, copying from the passages;
+            those of any other are the reader's
+    writes  whether it is good enough for answers in its own words
+    label   what free answers say they were written with; empty for a model as it came
+    """
+
+    name: str
+    model: str
+    tuned: str = ""
+    own: bool = False
+    writes: bool = False
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TunedInfo:
+    """A tuned state or adapter, as a list shows it; losses in nats per token, if known."""
+
+    name: str
+    kind: Literal["state", "adapter", "model"]
+    method: str
+    before: float | None = None
+    after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """A worker as its router sees it; `heard_s` ago it last said something.
+
+    `facts` is what it says of itself: "memory_bytes", "model", "device", "pid", ….
+    """
+
+    name: str
+    slots: int
+    in_flight: int
+    served: int
+    heard_s: float
+    facts: Mapping[str, str | int | float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStatus:
+    """A router's queue: requests waiting by priority, and how long the last thousand took."""
+
+    service: str
+    waiting: Mapping[str, int]
+    in_flight: int
+    served: int
+    failed: int
+    latency_s: Mapping[str, float]
+    workers: tuple[WorkerStatus, ...] = ()
+
+
+ServiceState = Literal["starting", "ready", "restarting", "stopped", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    """A service as its supervisor sees it. `queue` is None for api and ui, which have none."""
+
+    name: str
+    state: ServiceState
+    address: str
+    restarts: int = 0
+    memory_bytes: int = 0
+    reason: str = ""
+    queue: QueueStatus | None = None

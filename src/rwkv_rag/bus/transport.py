@@ -1,0 +1,90 @@
+"""What a caller and an object say to each other, whatever carries it. Knows no socket.
+
+transport.request(Call("knowledge", "search", {"name": "kb", "query": "…"})) ─▶ replies
+handler(incoming) ─▶ the value, or an iterator of values
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+DEADLINE_S = 60.0
+
+
+class Priority(IntEnum):
+    """Who is served first where requests wait; a full queue of one does not shut out another."""
+
+    CHAT = 0
+    NORMAL = 1
+    BULK = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request: a method of an object behind the transport, with its arguments by name.
+
+    bound       which of several such objects, where the service has more than one
+    returns     the type of a reply; what arrives as bytes is decoded and checked as this
+    stream      whether the method gives an iterator; its errors at the call come before its values
+    deadline_s  the longest wait for the next reply; every reply starts it anew
+    repeatable  whether asking twice is as good as asking once, so that a request whose worker died
+                may be given to another
+    """
+
+    target: str
+    method: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    bound: Mapping[str, str] = field(default_factory=dict)
+    returns: Any = Any
+    stream: bool = False
+    deadline_s: float = DEADLINE_S
+    priority: Priority = Priority.NORMAL
+    repeatable: bool = False
+
+
+class Transport(Protocol):
+    """Carries calls. Any thread may call, and many at once."""
+
+    def request(self, call: Call) -> Iterator[Any]:
+        """Begin the call and return its replies.
+
+        What is wrong with a call (and what the method raises when it is called) is raised here,
+        what goes wrong later by the iterator. A stream's values are made as they are fetched; some
+        transports fetch a few ahead. Closing the iterator cancels the call.
+
+        Raises any RagError the object raises, and Unreachable, DeadlineExceeded, WorkerLost, Busy,
+        NotAllowed, BadMessage and Internal.
+        """
+
+    def close(self) -> None:
+        """Let go of everything; calls under way fail."""
+
+
+class Incoming(Protocol):
+    """A call as it arrives at a handler."""
+
+    @property
+    def target(self) -> str:
+        """Which object is meant."""
+
+    @property
+    def method(self) -> str:
+        """Which of its methods."""
+
+    @property
+    def bound(self) -> Mapping[str, str]:
+        """Which of several such objects."""
+
+    def arguments(self, type: type[T]) -> T:
+        """The arguments as a `type` (a msgspec Struct). Raises BadMessage where they do not fit."""
+
+    def cancelled(self) -> bool:
+        """Whether the caller has gone; nobody reads what is said from now on."""
+
+
+Handler = Callable[[Incoming], Any]
+"""Answers a call: returns the value, or an iterator of values. May raise anything."""
