@@ -131,6 +131,6 @@ class BadMessage(ServiceError):
 
 
 class Internal(ServiceError):
-    """A mistake in the program on the other side; the message names the service, its log says more."""
+    """A mistake in the program on the other side; the log of the named service says more."""
 
     code = "internal"
