@@ -18,7 +18,7 @@ HEAVY = ("torch", "numba", "chromadb", "streamlit", "pypdfium2", "fastapi", "zmq
 OPTIONAL = ("lightning_fabric", "peft", "wandb", "psutil", "bitsandbytes", "fla")
 
 OWNERS = {
-    "torch": ("rwkv", "encoders", "tuning", "app.py"),
+    "torch": ("rwkv", "encoders", "tuning", "app.py", "diagnosis/computer.py"),
     "numba": ("rwkv", "tuning"),
     "chromadb": ("knowledge/vectors",),
     "pypdfium2": ("knowledge/load",),
@@ -35,7 +35,7 @@ OWNERS = {
     "lightning_fabric": ("tuning/devices.py",),
     "peft": ("tuning/methods/injection.py",),
     "wandb": ("tuning/tracking.py",),
-    "psutil": ("tuning/memory.py", "processes", "cli/doctor.py"),
+    "psutil": ("tuning/memory.py", "processes", "diagnosis"),
     "bitsandbytes": ("tuning/quantized.py",),
     "fla": ("tuning/wkv_gpu.py",),
 }

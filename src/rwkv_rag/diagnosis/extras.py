@@ -1,0 +1,46 @@
+"""The optional parts: which are installed, and the command that installs each. Imports none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import metadata
+
+from rwkv_rag.diagnosis.finding import Finding, ok, warn
+
+EXTRAS = {
+    "ui": ("streamlit",),
+    "api": ("fastapi", "uvicorn", "python-multipart", "prometheus-client"),
+    "tune": ("peft", "lightning-fabric"),
+    "wandb": ("wandb",),
+    "gpu": ("bitsandbytes", "flash-linear-attention"),
+}
+USUAL = ("ui", "api", "tune")
+"""What most people want; nobody is warned that the others are missing."""
+
+
+def extras() -> Iterator[Finding]:
+    """One finding for each optional part."""
+    for extra, distributions in EXTRAS.items():
+        yield _extra(extra, distributions)
+
+
+def _extra(extra: str, distributions: tuple[str, ...]) -> Finding:
+    versions = {name: _version(name) for name in distributions}
+    missing = ", ".join(name for name, version in versions.items() if not version)
+    if not missing:
+        installed = ", ".join(f"{name} {version}" for name, version in versions.items())
+        return ok(f"[{extra}]", "installed: {installed}", installed=installed)
+    said, mend = "not installed: {missing}", "pip install 'rwkv-rag[{extra}]'"
+    judge = warn if extra in USUAL else _optional
+    return judge(f"[{extra}]", said, mend, missing=missing, extra=extra)
+
+
+def _optional(about: str, said: str, mend: str, **values: object) -> Finding:
+    return Finding(about, "ok", said, mend, values)
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return ""
