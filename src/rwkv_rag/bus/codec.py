@@ -1,0 +1,197 @@
+"""Values as bytes and back: msgpack, typed by annotations. Knows no socket and no envelope.
+
+encode(value) ─▶ bytes ─▶ decode(data, type)      fault(error) ─▶ (code, message) ─▶ raised(…)
+
+Values are what `types` and the Protocols are made of: dataclasses, sequences, mappings, numbers,
+text, `Path` and arrays; never pickle, and no object but of the class that is asked for. An array is
+an extension of msgpack:
+
+    "<f4"  ndim  dimensions (uint64 each)  padding  the numbers, C order, little endian
+
+The padding lets the numbers of a message that is one large array begin at a multiple of 16 bytes,
+so that they can be used where they lie. Decoded arrays are read-only.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Mapping, Sequence
+from functools import cache, lru_cache
+from math import prod
+from pathlib import Path, PurePath
+from typing import Any, TypeAlias, get_args, get_origin
+
+import msgspec
+import numpy as np
+
+from rwkv_rag.errors import BadMessage, RagError, ServiceError
+
+Data: TypeAlias = bytes | bytearray | memoryview
+MAX_MESSAGE_BYTES = 256 << 20
+MAX_DIMENSIONS = 8
+MAX_FAULT_CHARACTERS = 10_000  # a message names values, and values can be long
+
+ARRAY, PATH = 1, 2  # codes of msgpack extensions
+DTYPES = frozenset(
+    {"|b1", "|i1", "|u1"}
+    | {f"<{kind}{size}" for kind in "iu" for size in (2, 4, 8)}
+    | {"<f2", "<f4", "<f8"}
+)
+_HEAD = struct.Struct("<3sB")
+_EXTENSION_HEAD = 6  # bytes that msgpack puts before an extension of 64 KiB or more
+_ALIGNMENT = 16
+
+
+def encode(value: Any) -> bytes:
+    """`value` as bytes. Raises BadMessage where it is too large or of a kind that cannot travel."""
+    try:
+        data = _encoder.encode(value)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise BadMessage(f"a value cannot be sent: {_line(error)}") from error
+    _check_size(len(data))
+    return data
+
+
+def decode(data: Data, wanted: Any) -> Any:
+    """The `wanted` that `data` holds; arrays share its memory. Raises BadMessage for all else."""
+    _check_size(len(data))
+    decoder = _decoder(wanted)
+    try:
+        return decoder.decode(data)
+    except RagError:
+        raise
+    except (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise BadMessage(f"a message cannot be read: {_line(error)}") from error
+
+
+def fault(error: RagError) -> tuple[str, str]:
+    """What crosses of an error; `raised` makes it the same class on the other side."""
+    message = str(error).encode("utf-8", "replace").decode("utf-8")
+    return error.code, message[:MAX_FAULT_CHARACTERS]
+
+
+def raised(code: str, message: str) -> RagError:
+    """The error a fault stands for; a code of a later version becomes a ServiceError."""
+    return _by_code().get(code, ServiceError)(message)
+
+
+@cache
+def _by_code() -> dict[str, type[RagError]]:
+    """The classes of `errors` by code; one without a code of its own travels as its parent."""
+    found, waiting = {RagError.code: RagError}, [RagError]
+    while waiting:
+        kinds = waiting.pop().__subclasses__()
+        found.update({kind.code: kind for kind in kinds if "code" in vars(kind)})
+        waiting.extend(kinds)
+    return found
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_MESSAGE_BYTES:
+        limit = MAX_MESSAGE_BYTES >> 20
+        raise BadMessage(f"a message of {size >> 20} MB is over the limit of {limit} MB; send less")
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _encodable(value: Any) -> Any:
+    """What msgspec has no way of its own for."""
+    if isinstance(value, np.ndarray):
+        return msgspec.msgpack.Ext(ARRAY, _array_bytes(value))
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, PurePath):
+        return _path(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Sequence):
+        return list(value)
+    raise TypeError(f"{type(value).__name__} is no kind of value that travels")
+
+
+def _path(value: PurePath) -> str | msgspec.msgpack.Ext:
+    """A path as text; as the system's bytes where it is none (a name in another encoding)."""
+    text = str(value)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return msgspec.msgpack.Ext(PATH, os.fsencode(text))
+    return text
+
+
+def _array_bytes(array: np.ndarray[Any, Any]) -> bytes:
+    shape = array.shape
+    array = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+    kind = array.dtype.str
+    if kind not in DTYPES:
+        raise TypeError(f"arrays of {array.dtype} do not travel; make them of numbers")
+    if len(shape) > MAX_DIMENSIONS:
+        raise TypeError(f"an array of {len(shape)} dimensions; {MAX_DIMENSIONS} are the most")
+    head = _HEAD.pack(kind.encode(), len(shape)) + struct.pack(f"<{len(shape)}Q", *shape)
+    return b"".join((head, bytes(_padding(len(head))), array.data))
+
+
+def _padding(head: int) -> int:
+    return -(_EXTENSION_HEAD + head) % _ALIGNMENT
+
+
+def _extension(code: int, data: memoryview) -> Any:
+    if code == ARRAY:
+        return _array(data)
+    if code == PATH:
+        return Path(os.fsdecode(bytes(data)))
+    raise ValueError(f"unknown extension {code}")
+
+
+def _array(data: memoryview) -> np.ndarray[Any, Any]:
+    """The array in `data`, which it keeps alive; copied only where the numbers lie askew."""
+    if len(data) < _HEAD.size:
+        raise ValueError("an array without a head")
+    kind, dimensions = _HEAD.unpack_from(data)
+    name = kind.decode("ascii", "replace")
+    if name not in DTYPES:
+        raise ValueError(f"an array of {name!r}")
+    head = _HEAD.size + 8 * dimensions
+    if dimensions > MAX_DIMENSIONS or len(data) < head:
+        raise ValueError(f"an array of {dimensions} dimensions in {len(data)} bytes")
+    shape = struct.unpack_from(f"<{dimensions}Q", data, _HEAD.size)
+    dtype = np.dtype(name)
+    numbers = data[head + _padding(head) :]
+    if prod(shape) * dtype.itemsize != len(numbers):
+        raise ValueError(f"an array of shape {shape} in {len(numbers)} bytes")
+    array = np.frombuffer(numbers, dtype).reshape(shape)
+    if not array.flags.aligned:
+        array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
+def _decoded(wanted: Any, value: Any) -> Any:
+    """A value of a class that msgspec leaves to us, from what the message holds."""
+    origin = get_origin(wanted) or wanted
+    if origin is np.ndarray:
+        return _checked_array(wanted, value)
+    if issubclass(origin, PurePath) and isinstance(value, str | PurePath):
+        return origin(value)
+    return value  # msgspec checks its class
+
+
+def _checked_array(wanted: Any, value: Any) -> np.ndarray[Any, Any]:
+    """`value` as the NDArray[…] that is `wanted`."""
+    if not isinstance(value, np.ndarray):
+        raise ValueError(f"expected an array, got {type(value).__name__}")
+    for kind in get_args(get_args(wanted)[1]) if get_args(wanted) else ():
+        if isinstance(kind, type) and not issubclass(value.dtype.type, kind):
+            raise ValueError(f"expected an array of {kind.__name__}, got {value.dtype}")
+    return value
+
+
+@lru_cache(maxsize=1024)
+def _decoder(wanted: Any) -> msgspec.msgpack.Decoder[Any]:
+    return msgspec.msgpack.Decoder(wanted, dec_hook=_decoded, ext_hook=_extension)
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=_encodable)
