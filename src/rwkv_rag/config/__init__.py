@@ -25,6 +25,11 @@ class Settings:
     `model` is "builtin", "fake" or the path of an RWKV checkpoint; the path only replaces the model
     that writes answers, never the one that makes vectors. `tuned` names what was tuned of it: a
     state, an adapter or a whole model under `home`; empty for the model as it came.
+
+    connect     the address of a service that runs; "off" to do everything in this process; empty
+                to use what runs on `home`, if anything does
+    key         the key file for an address that asks for one
+    named       whether the user said which model; running services write with their own if not
     """
 
     home: Path
@@ -34,6 +39,9 @@ class Settings:
     chunk_size: int = 400
     chunk_overlap: int = 60
     top_k: int = 5
+    connect: str = ""
+    key: Path | None = None
+    named: bool = True
 
     def __post_init__(self) -> None:
         if _exists(self.home) and not self.home.is_dir():
@@ -50,20 +58,28 @@ def load(
     model: str | None = None,
     tuned: str | None = None,
     language: Language | None = None,
+    connect: str | None = None,
+    key: Path | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Settings:
     """Settings from what the user gave, then from the environment, then defaults.
 
-    Read are RWKV_RAG_HOME, RWKV_RAG_MODEL, RWKV_RAG_TUNED, RWKV_RAG_LANG and the locale.
+    Read are RWKV_RAG_HOME, RWKV_RAG_MODEL, RWKV_RAG_TUNED, RWKV_RAG_CONNECT, RWKV_RAG_KEY,
+    RWKV_RAG_LANG and the locale.
     """
     environ = os.environ if environ is None else environ
+    key_file = key or environ.get("RWKV_RAG_KEY")
+    chosen = environ.get("RWKV_RAG_MODEL", "") if model is None else model
     return Settings(
         home=(home or Path(environ.get("RWKV_RAG_HOME") or _default_home()))
         .expanduser()
         .absolute(),
-        model=(environ.get("RWKV_RAG_MODEL") or BUILTIN) if model is None else model,
+        model=(chosen or BUILTIN) if model is None else model,
         tuned=environ.get("RWKV_RAG_TUNED", "") if tuned is None else tuned,
         language=language or locale_language(environ),
+        connect=environ.get("RWKV_RAG_CONNECT", "") if connect is None else connect,
+        key=Path(key_file).expanduser().absolute() if key_file else None,
+        named=bool(chosen),
     )
 
 
