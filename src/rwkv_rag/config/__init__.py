@@ -9,13 +9,17 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from rwkv_rag.config import place
 from rwkv_rag.errors import InputError
 from rwkv_rag.types import Language
 
 BUILTIN = "builtin"
 FAKE = "fake"
 """A model name for dry runs: stand-ins that need no weights (see `rwkv_rag.testing`)."""
+READ_ALONE = ("chunk_size", "chunk_overlap", "top_k", "catalog", "chroma")
+"""Settings that only `ragq.yml` gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,8 @@ class Settings:
                 to use what runs on `home`, if anything does
     key         the key file for an address that asks for one
     named       whether the user said which model; running services write with their own if not
+    catalog     the SQLite file with the knowledge bases, None for the one below `home`
+    chroma      the directory of the vector index, likewise
     """
 
     home: Path
@@ -42,6 +48,8 @@ class Settings:
     connect: str = ""
     key: Path | None = None
     named: bool = True
+    catalog: Path | None = None
+    chroma: Path | None = None
 
     def __post_init__(self) -> None:
         if _exists(self.home) and not self.home.is_dir():
@@ -60,27 +68,61 @@ def load(
     language: Language | None = None,
     connect: str | None = None,
     key: Path | None = None,
+    file: Path | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Settings:
-    """Settings from what the user gave, then from the environment, then defaults.
+    """Settings from what the user gave, then the environment, then `ragq.yml`, then defaults.
 
     Read are RWKV_RAG_HOME, RWKV_RAG_MODEL, RWKV_RAG_TUNED, RWKV_RAG_CONNECT, RWKV_RAG_KEY,
-    RWKV_RAG_LANG and the locale.
+    RWKV_RAG_LANG, RWKV_RAG_CONFIG and the locale. `file` takes the place of the last but one.
     """
     environ = os.environ if environ is None else environ
+    found = configuration_file(file, home=home, environ=environ)
+    said = _read(found) if found else {}
     key_file = key or environ.get("RWKV_RAG_KEY")
     chosen = environ.get("RWKV_RAG_MODEL", "") if model is None else model
     return Settings(
-        home=(home or Path(environ.get("RWKV_RAG_HOME") or _default_home()))
-        .expanduser()
-        .absolute(),
-        model=(chosen or BUILTIN) if model is None else model,
-        tuned=environ.get("RWKV_RAG_TUNED", "") if tuned is None else tuned,
-        language=language or locale_language(environ),
+        home=_whole(home or environ.get("RWKV_RAG_HOME") or said.pop("home", _default_home())),
+        model=(chosen or said.pop("model", BUILTIN)) if model is None else model,
+        tuned=(environ.get("RWKV_RAG_TUNED") or said.pop("tuned", "")) if tuned is None else tuned,
+        language=language or user_language(environ, found),
         connect=environ.get("RWKV_RAG_CONNECT", "") if connect is None else connect,
-        key=Path(key_file).expanduser().absolute() if key_file else None,
+        key=_whole(key_file) if key_file else None,
         named=bool(chosen),
+        **{name: value for name, value in said.items() if name in READ_ALONE},
     )
+
+
+def configuration_file(
+    given: Path | None = None,
+    *,
+    home: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Path | None:
+    """The `ragq.yml` that counts, None where there is none. Raises NotFound for a named one."""
+    environ = os.environ if environ is None else environ
+    return place.find(
+        given, _whole(home or environ.get("RWKV_RAG_HOME") or _default_home()), environ
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    from rwkv_rag.config.file import read
+
+    return read(path).settings()
+
+
+def _whole(path: Path | str) -> Path:
+    return Path(path).expanduser().absolute()
+
+
+def user_language(environ: Mapping[str, str] | None = None, file: Path | None = None) -> Language:
+    """RWKV_RAG_LANG, else what `ragq.yml` says, else the locale."""
+    environ = os.environ if environ is None else environ
+    file = file or configuration_file(environ=environ)
+    if not environ.get("RWKV_RAG_LANG") and file and (said := place.language_in(file)):
+        return "zh" if said == "zh" else "en"
+    return locale_language(environ)
 
 
 def locale_language(environ: Mapping[str, str] | None = None) -> Language:
@@ -109,6 +151,32 @@ def sharing_cores(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     environ = os.environ if environ is None else environ
     own = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & environ.keys()
     return {**environ, **({} if own else {"GOMP_SPINCOUNT": "2000"})}
+
+
+def child_environment(
+    settings: Settings,
+    *,
+    file: Path | None = None,
+    threads: int = 0,
+    environ: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """The environment of a process that `up` starts: it loads the same settings as `up` did.
+
+    `threads` > 0 is how many it may compute with, unless the user has said so himself.
+    """
+    environ = os.environ if environ is None else environ
+    own = {
+        "RWKV_RAG_HOME": str(settings.home),
+        "RWKV_RAG_MODEL": settings.model,
+        "RWKV_RAG_TUNED": settings.tuned,
+        "RWKV_RAG_LANG": settings.language,
+        "RWKV_RAG_CONFIG": str(file or ""),
+        "RWKV_RAG_CONNECT": settings.connect,
+        "PYTHONUNBUFFERED": "1",
+    }
+    if threads and "OMP_NUM_THREADS" not in environ:
+        own.update(OMP_NUM_THREADS=str(threads), NUMBA_NUM_THREADS=str(threads))
+    return {**sharing_cores(environ), **own}
 
 
 def joins_machines(environ: Mapping[str, str] | None = None) -> bool:

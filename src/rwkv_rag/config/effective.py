@@ -1,0 +1,60 @@
+"""The configuration that counts: `ragq.yml` under what the environment and the user say.
+
+For the commands that start services and show the configuration; others need `config.load` alone.
+Knows no process.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rwkv_rag import config
+from rwkv_rag.config import file as files
+from rwkv_rag.config.ragq import Ragq
+
+_FLAGS = {"home": "--home", "model": "--model", "tuned": "--tuned", "language": "--lang"}
+_VARIABLES = {
+    "home": "RWKV_RAG_HOME",
+    "model": "RWKV_RAG_MODEL",
+    "tuned": "RWKV_RAG_TUNED",
+    "language": "RWKV_RAG_LANG",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Effective:
+    """What counts: `settings` for the objects, `ragq` for the services.
+
+    file    the `ragq.yml` that was read, None where there is none
+    beside  which values came from elsewhere: the setting's name and what gave it
+    """
+
+    settings: config.Settings
+    ragq: Ragq
+    file: Path | None
+    beside: Mapping[str, str] = field(default_factory=dict)
+
+    def yaml(self) -> str:
+        """The configuration as YAML that can be read again, with where it came from."""
+        lines = [f"# {self.file}" if self.file else f"# defaults (no {config.place.NAME} found)"]
+        lines += [f"# {name}: {source}" for name, source in self.beside.items()]
+        return "\n".join([*lines, files.written(self.ragq)])
+
+
+def load(
+    *, file: Path | None = None, environ: Mapping[str, str] | None = None, **given: Any
+) -> Effective:
+    """As `config.load`, with the services."""
+    environ = os.environ if environ is None else environ
+    found = config.configuration_file(file, home=given.get("home"), environ=environ)
+    settings = config.load(file=file, environ=environ, **given)
+    ragq = files.read(found) if found else Ragq()
+    beside = {name: flag for name, flag in _FLAGS.items() if given.get(name) is not None}
+    for name, variable in _VARIABLES.items():
+        if environ.get(variable):
+            beside.setdefault(name, variable)
+    return Effective(settings, ragq.with_settings(asdict(settings)), found, beside)

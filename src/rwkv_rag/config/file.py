@@ -1,0 +1,215 @@
+"""Finds and reads `ragq.yml`. What is wrong with it is one line: the key, the value, what to do.
+
+Knows nothing of what the values are for.
+"""
+
+from __future__ import annotations
+
+import difflib
+import reprlib
+from collections.abc import Hashable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from rwkv_rag.config.ragq import SERVICES, Ragq
+from rwkv_rag.config.renamed import better
+from rwkv_rag.errors import InputError
+
+LIMIT = 1 << 16  # bytes
+
+
+def read(path: Path) -> Ragq:
+    """The file's values over the defaults; an empty file is all defaults. Raises InputError."""
+    given = _parsed(path, _text(path))
+    if given is not None and not isinstance(given, dict):
+        raise InputError(
+            f"{path}: the file holds {_kind(given)} where a map of sections belongs;"
+            " begin with a line like llm:"
+        )
+    ragq = _validated(path, _without_nothing(given or {}))
+    _check(path, ragq)
+    return _beside(ragq, path.absolute().parent)
+
+
+def written(ragq: Ragq) -> str:
+    """`ragq` as YAML that `read` takes again."""
+    values = ragq.model_dump(mode="json", exclude_none=True)
+    text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    return text
+
+
+def _text(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+    except IsADirectoryError as error:
+        raise InputError(f"{path} is a directory; --config takes a file") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror})") from error
+    if len(content) > LIMIT:
+        raise InputError(f"{path} has {len(content)} bytes; a configuration has at most {LIMIT}")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{path}: line {line} is not UTF-8; save the file as UTF-8") from error
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe types, without references; a key that stands twice in one map is refused."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        events: Any = self  # its methods have no types
+        if events.check_event(yaml.AliasEvent):
+            raise yaml.composer.ComposerError(
+                None, None, "references (*name) are not taken here", events.peek_event().start_mark
+            )
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} stands here twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _parsed(path: Path, text: str) -> Any:
+    try:
+        return yaml.load(text, _Loader)  # a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        mark, problem = error.problem_mark or error.context_mark, error.problem or error.context
+        line = f"line {mark.line + 1}" if mark else "the file"
+        raise InputError(f"{path}: {line} is not YAML: {_flat(problem)}") from error
+    except yaml.reader.ReaderError as error:
+        line = f"line {text.count(chr(10), 0, error.position) + 1}"
+        raise InputError(f"{path}: {line} is not YAML: a control character") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: the file is not YAML: {_flat(error)}") from error
+
+
+def _flat(said: object) -> str:
+    return " ".join(str(said).split())[:200]
+
+
+def _without_nothing(given: Mapping[Any, Any]) -> dict[Any, Any]:
+    """A key without a value keeps its default, as if it were not there."""
+    return {
+        key: _without_nothing(value) if isinstance(value, dict) else value
+        for key, value in given.items()
+        if value is not None
+    }
+
+
+def _validated(path: Path, given: dict[Any, Any]) -> Ragq:
+    for key in _keys(given):
+        if not isinstance(key, str):
+            raise InputError(f"{path}: {_short(key)} is no key; keys are words")
+    try:
+        return Ragq.model_validate(given)
+    except ValidationError as error:
+        # A wrong key first: it often explains what else is wrong.
+        first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+        raise InputError(f"{path}: {_explained(first)}") from error
+
+
+def _keys(given: Mapping[Any, Any]) -> Iterator[Any]:
+    for key, value in given.items():
+        yield key
+        if isinstance(value, dict):
+            yield from _keys(value)
+
+
+def _explained(problem: Any) -> str:
+    words = [str(each) for each in problem["loc"]]
+    key = ".".join(words)
+    section, field = _place(words)
+    if problem["type"] == "extra_forbidden":
+        return _unknown(key, words, section)
+    allowed = field.description if field else "a map"
+    if problem["type"] in ("model_type", "dict_type", "model_attributes_type"):
+        allowed = f"a map of {', '.join(section.model_fields)}"
+    return f"{key} is {_short(problem['input'])}; allowed: {allowed}"
+
+
+def _place(words: list[str]) -> tuple[type[BaseModel], Any]:
+    """The section that the last word stands in (or is), and its field there."""
+    section: type[BaseModel] = Ragq
+    field = None
+    for word in words:
+        field = section.model_fields.get(word)
+        inner = field.annotation if field else None
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            section = inner
+    return section, field
+
+
+def _unknown(key: str, words: list[str], section: type[BaseModel]) -> str:
+    if instead := better(key):
+        return f"{key} is a key of the predecessor; {instead}"
+    near = difflib.get_close_matches(words[-1], section.model_fields, n=1)
+    if near:
+        return f"there is no key {key}; did you mean {'.'.join([*words[:-1], *near])}?"
+    return f"there is no key {key}; the keys there are {', '.join(section.model_fields)}"
+
+
+def _check(path: Path, ragq: Ragq) -> None:
+    """What no key alone can be blamed for."""
+    if ragq.index.chunk_overlap >= ragq.index.chunk_size:
+        raise InputError(
+            f"{path}: index.chunk_overlap is {ragq.index.chunk_overlap}; "
+            f"it must be less than index.chunk_size, {ragq.index.chunk_size}"
+        )
+    taken: dict[int, str] = {}
+    for key, port in ports(ragq):
+        if port in taken:
+            raise InputError(
+                f"{path}: {taken[port]} and {key} are both {port}; give each a port of its own"
+            )
+        taken[port] = key
+
+
+def ports(ragq: Ragq) -> Iterator[tuple[str, int]]:
+    """Every port that is listened on, with its key."""
+    for name in SERVICES:
+        service = ragq.service(name)
+        for end in ("front_end", "back_end"):
+            if service.enabled and getattr(service, end).protocol == "tcp":
+                yield f"{name}.{end}.port", getattr(service, end).port
+    if ragq.api.enabled:
+        yield "api.port", ragq.api.port
+    if ragq.ui.enabled:
+        yield "ui.port", ragq.ui.port
+
+
+def _beside(ragq: Ragq, folder: Path) -> Ragq:
+    """Relative paths count from the file's own directory."""
+
+    def placed(path: Path | None) -> Path | None:
+        return path if path is None else folder / path
+
+    model = ragq.llm.base_model_file
+    if model not in ("builtin", "fake"):
+        model = str(folder / Path(model).expanduser())
+    llm = ragq.llm.model_copy(update={"base_model_file": model})
+    index = ragq.index
+    places = {"chroma_path": placed(index.chroma_path), "sqlite_path": placed(index.sqlite_path)}
+    index = index.model_copy(update=places)
+    return ragq.model_copy(update={"llm": llm, "index": index, "home": placed(ragq.home)})
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, list):
+        return "a list"
+    return "a text" if isinstance(value, str) else "a single value"
+
+
+def _short(value: object) -> str:
+    shown = reprlib.Repr()
+    shown.maxstring = shown.maxother = 80
+    return shown.repr(value)
