@@ -21,7 +21,8 @@ class Running:
 
     `services` has the front end of "llm", "index", "tuning" by name, as far as they run; `control`
     is the supervisor's own. `api` and `ui` are URLs for a browser, empty where they do not run.
-    `server_key` is the file with the routers' public key where their addresses need one.
+    `server_key` is the server's key file where their addresses ask for keys, and `sockets` a
+    directory with nothing but their sockets in it; both are empty otherwise.
     """
 
     pid: int
@@ -30,6 +31,7 @@ class Running:
     api: str = ""
     ui: str = ""
     server_key: str = ""
+    sockets: str = ""
 
     def json(self) -> str:
         return json.dumps(asdict(self), ensure_ascii=False, indent=2) + "\n"
@@ -58,7 +60,7 @@ def read(home: Path) -> Running | None:
 
 
 def _checked(value: Any) -> Running | None:
-    texts = ("control", "api", "ui", "server_key")
+    texts = ("control", "api", "ui", "server_key", "sockets")
     if not isinstance(value, dict) or not isinstance(value.get("pid"), int):
         return None
     services = value.get("services", {})
