@@ -1,4 +1,8 @@
-"""Composition root: with `models`, alone names concrete classes. Heavy imports wait in builders.
+"""Composition root: with `served` and `models`, alone names concrete classes. Heavy imports wait.
+
+`open_parts` gives everything that works on a home: the objects of running services where there are
+any, else the same services within this process. What changes the shelf of tuned things, measures,
+or prepares rows, is a function of its own, and always done here.
 
 `Settings.model` decides: "builtin" is the model in the package, "fake" deterministic stand-ins, and
 a path the user's own checkpoint, which replaces the model that writes and nothing else. What
@@ -9,100 +13,137 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rwkv_rag import models
-from rwkv_rag.config import BUILTIN, FAKE, Settings
-from rwkv_rag.errors import InputError
-from rwkv_rag.interfaces import Embedder, Generator, Knowledge, Reader, Reranker, Tuner
+from rwkv_rag.config import BUILTIN, FAKE, Settings, running
+from rwkv_rag.errors import Busy, InputError
+from rwkv_rag.interfaces import Knowledge, Models
+from rwkv_rag.parts import Parts as Parts
+from rwkv_rag.served import Served as Served
+from rwkv_rag.served import index_service as index_service
+from rwkv_rag.served import llm_service as llm_service
+from rwkv_rag.served import tuning_service as tuning_service
+from rwkv_rag.services.contracts import KNOWLEDGE, MODELS
+from rwkv_rag.services.remote import remote
 
 if TYPE_CHECKING:
-    from rwkv_rag.encoders.manifest import Manifest
+    from rwkv_rag.bus.security import PeerSecurity
+    from rwkv_rag.bus.transport import Incoming, Transport
     from rwkv_rag.evaluation.report import Report
-    from rwkv_rag.knowledge.library import Library
-    from rwkv_rag.rag.answering import Answerer
-    from rwkv_rag.rag.pipeline import Pipeline
     from rwkv_rag.rwkv.tuned import Tuned
     from rwkv_rag.tuning.dataset import Prepared
     from rwkv_rag.tuning.exports import Written
-    from rwkv_rag.tuning.from_knowledge import RowEvent
     from rwkv_rag.tuning.jsonl import Line
 
-
-def open_library(settings: Settings) -> Library:
-    """The knowledge bases under `settings.home`, to be closed; models load when first needed."""
-    from rwkv_rag.knowledge.library import Library
-
-    if settings.model == FAKE:
-        from rwkv_rag.testing import HashEmbedder, OverlapReranker
-
-        return Library(settings.home, HashEmbedder(), OverlapReranker())
-    weight = models.manifest().rerank_weight
-    return Library(settings.home, _embedder, _reranker if weight else None, rerank_weight=weight)
+OFF = "off"
+"""As `Settings.connect`: use no service that runs."""
 
 
-def open_pipeline(
-    settings: Settings, library: Knowledge, *, lend: Callable[[Generator], Generator] | None = None
-) -> Pipeline:
-    """What answers questions from `library`; `lend` may wrap the generator it writes with."""
-    from rwkv_rag.rag.pipeline import Pipeline
+def open_parts(settings: Settings) -> Parts:
+    """What works on `settings.home`, to be closed; may be used from any thread.
 
-    return Pipeline(library, open_answerer(settings, lend=lend), check_documents=True)
+    A service that runs does its part: those that `settings.connect` leads to, or that `rwkv-rag up`
+    runs on this home. What none does is done in this process, and so is writing with a model of
+    the user's own that the running service does not have (`Parts.writes_here`).
 
-
-def open_answerer(
-    settings: Settings,
-    tuned: str = "",
-    *,
-    lend: Callable[[Generator], Generator] | None = None,
-) -> Answerer:
-    """What answers from given passages, in the way its models were measured best at.
-
-    `tuned` takes the place of `settings.tuned`. Whoever chooses something tuned wants it to write;
-    strict answers stay the reader's unless the model is the user's own.
+    Raises Unreachable, NotAllowed, or InputError for an address that is none.
     """
-    from rwkv_rag.rag.answering import Answerer, Answering
+    with ExitStack() as held:
+        far = _connections(settings, held)
 
-    settings = models.with_whole_model(replace(settings, tuned=tuned or settings.tuned))
-    if settings.model == FAKE:
-        return _stand_in_answerer(settings)
-    known, shelved = models.manifest(), models.shelved(Path(settings.model))
-    # What free answers say they were written with; nothing for a model as it came.
-    writer = " + ".join(filter(None, (shelved.name if shelved else "", settings.tuned)))
-    own = settings.model != BUILTIN and shelved is None
-    generator: Generator | None = None
-    if own or writer or known.writes:
-        writing = models.open_engine(settings).generator(settings.tuned)
-        generator = lend(writing) if lend else writing
-    if own:
-        how = Answering(strategy="ground", writes=True, writer=writer)
-        return Answerer(how, generator=generator)
-    writes = generator is not None
-    how = Answering(strategy="read", threshold=known.relevance, writes=writes, writer=writer)
-    return Answerer(how, reader=_reader(known), generator=generator)
+        def here(service: Served) -> Transport:
+            from rwkv_rag.bus.local import Local
 
+            held.callback(service.close)
+            return held.enter_context(closing(Local(service.handler)))
 
-def _stand_in_answerer(settings: Settings) -> Answerer:
-    from rwkv_rag.rag.answering import Answerer, Answering
-    from rwkv_rag.testing import CopyGenerator, OverlapReader
-
-    if settings.tuned:
-        raise InputError(
-            f"the stand-ins cannot write with {settings.tuned!r}; leave it out or choose a model"
+        llm = far.get("llm") or here(llm_service(settings))
+        index = far.get("index") or here(_beside_others(settings, index_service(settings, llm)))
+        tuning = far.get("tuning") or here(tuning_service(settings))
+        stranger = "llm" in far and settings.named and not _serves(llm, settings.model)
+        named = settings.named or "llm" not in far
+        return Parts(
+            llm=llm,
+            index=index,
+            tuning=tuning,
+            writing=here(llm_service(settings)) if stranger else None,
+            connected=bool(far),
+            model=settings.model if named else "",
+            tuned=settings.tuned,
+            close=held.pop_all().close,
         )
-    how = Answering(strategy="read", writes=True)
-    return Answerer(how, reader=OverlapReader(), generator=CopyGenerator())
 
 
-def _reader(known: Manifest) -> Reader:
-    from rwkv_rag.encoders.reader import RwkvReader
-    from rwkv_rag.encoders.weighed import WeighedReader
+def _connections(settings: Settings, held: ExitStack) -> dict[str, Transport]:
+    """A transport to each service that runs and is to be used."""
+    if settings.connect == OFF:
+        return {}
+    found = _running(settings.home) if not settings.connect else None
+    if not settings.connect and found is None:
+        return {}
+    from rwkv_rag.bus.zeromq import ZeroMQ
 
-    return WeighedReader(lambda: RwkvReader(models.builtin()), known.head_weight)
+    security = _security(settings, found)
+    if found is not None:
+        fronts: Mapping[str, str] = found.services
+    else:
+        first = held.enter_context(closing(ZeroMQ(settings.connect, security=security)))
+        fronts = first.directory
+    return {
+        name: held.enter_context(closing(ZeroMQ(url, security=security)))
+        for name, url in fronts.items()
+    }
+
+
+def _running(home: Path) -> running.Running | None:
+    """What `rwkv-rag up` runs on `home`; None where its process is gone."""
+    from rwkv_rag.knowledge.locks import FileLock
+
+    found = running.read(home)
+    if found is None:
+        return None
+    lock = FileLock(running.lock_file(home))
+    if lock.acquire():
+        lock.release()
+        return None
+    return found
+
+
+def _security(settings: Settings, found: running.Running | None) -> PeerSecurity | None:
+    """The keys to connect with: those given, or this home's own where its services ask for keys."""
+    if settings.key is None and not (found and found.server_key):
+        return None
+    from rwkv_rag.bus.security import PeerSecurity, RouterSecurity
+
+    if settings.key is not None:
+        return PeerSecurity.load(settings.key)
+    return RouterSecurity.load(settings.home).peer()
+
+
+def _serves(llm: Transport, model: str) -> bool:
+    known: Models = remote(MODELS, llm)
+    return any(writer.model == model for writer in known.writers())
+
+
+def _beside_others(settings: Settings, service: Served) -> Served:
+    """The knowledge bases in this process, where another may be the one that changes them."""
+
+    def handle(incoming: Incoming) -> Any:
+        way = KNOWLEDGE.ways.get(incoming.method)
+        found = None if way is None or way.repeatable else _running(settings.home)
+        if found and "index" in found.services:
+            raise Busy(
+                f"the services of process {found.pid} are in charge of {settings.home};"
+                " use them by leaving out --connect, or end them with `rwkv-rag down`"
+            )
+        return service.handler(incoming)
+
+    return replace(service, handler=handle)
 
 
 def evaluate(
@@ -116,14 +157,15 @@ def evaluate(
     """The report of an evaluation over a file of questions, in a temporary home."""
     from rwkv_rag.evaluation import dataset, report
 
-    return report.evaluate(
-        dataset.read(file, limit),
-        mode=mode,
-        answers="free" if settings.tuned else "strict",
-        answerer=open_answerer(settings),
-        open_knowledge=lambda: _temporary_library(settings),
-        progress=progress,
-    )
+    with open_parts(replace(settings, connect=OFF)) as parts:
+        return report.evaluate(
+            dataset.read(file, limit),
+            mode=mode,
+            answers="free" if settings.tuned else "strict",
+            answerer=parts.answerer(),
+            open_knowledge=lambda: _temporary_knowledge(settings),
+            progress=progress,
+        )
 
 
 def measure(settings: Settings, progress: Callable[[str], None]) -> dict[str, Any]:
@@ -133,13 +175,6 @@ def measure(settings: Settings, progress: Callable[[str], None]) -> dict[str, An
     from rwkv_rag.rwkv.measure import measure
 
     return dict(measure(models.base_files(settings.model).model, progress=progress))
-
-
-def open_tuner(settings: Settings) -> Tuner:
-    """Fine-tuning jobs under `settings.home`; torch loads when one is to be started."""
-    from rwkv_rag.tuning.jobs import Jobs
-
-    return Jobs(settings.home, models.base_files)
 
 
 def all_tuned(settings: Settings) -> list[Tuned]:
@@ -223,38 +258,6 @@ def read_rows(path: Path) -> Iterator[Line]:
         yield line
 
 
-def rows_from_knowledge(
-    settings: Settings,
-    library: Knowledge,
-    kb: str,
-    *,
-    rows: int = 200,
-    refusals: float = 0.2,
-    passages: int = 3,
-    seed: int = 0,
-    cancelled: Callable[[], bool] = lambda: False,
-) -> Iterator[RowEvent]:
-    """Training rows made from a knowledge base; the model writes the questions if it can write."""
-    from rwkv_rag.tuning import from_knowledge
-
-    return from_knowledge.build(
-        library,
-        kb,
-        rows=rows,
-        refusals=refusals,
-        passages=passages,
-        seed=seed,
-        generator=_question_writer(settings),
-        cancelled=cancelled,
-    )
-
-
-def _question_writer(settings: Settings) -> Generator | None:
-    if settings.model == FAKE or (settings.model == BUILTIN and not models.manifest().writes):
-        return None
-    return models.open_engine(settings).generator()
-
-
 def prepare_rows(
     settings: Settings,
     source: Path,
@@ -293,21 +296,9 @@ def magic_prime(prepared: Prepared, context: int) -> int | None:
 
 
 @contextmanager
-def _temporary_library(settings: Settings) -> Iterator[Knowledge]:
+def _temporary_knowledge(settings: Settings) -> Iterator[Knowledge]:
     with (
         tempfile.TemporaryDirectory(prefix="rwkv-rag-", ignore_cleanup_errors=True) as home,
-        closing(open_library(replace(settings, home=Path(home)))) as library,
+        open_parts(replace(settings, home=Path(home), connect=OFF)) as parts,
     ):
-        yield library
-
-
-def _embedder() -> Embedder:
-    from rwkv_rag.encoders.embedder import RwkvEmbedder
-
-    return RwkvEmbedder(models.builtin())
-
-
-def _reranker() -> Reranker:
-    from rwkv_rag.encoders.reranker import RwkvReranker
-
-    return RwkvReranker(models.builtin())
+        yield parts.knowledge

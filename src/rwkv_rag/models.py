@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING
 
 from rwkv_rag.config import BUILTIN, FAKE, Settings
 from rwkv_rag.errors import CorruptData, InputError, NotFound
+from rwkv_rag.types import TunedInfo, Writer
 
 if TYPE_CHECKING:
     from rwkv_rag.encoders.base import Base
     from rwkv_rag.encoders.manifest import Manifest
+    from rwkv_rag.interfaces import Generator
+    from rwkv_rag.rag.answering import Answering
     from rwkv_rag.rwkv.engine import Engine
     from rwkv_rag.rwkv.tuned import Shelf, Tuned
     from rwkv_rag.tuning.settings import BaseFiles
@@ -31,6 +34,107 @@ WORLD_VOCABULARY = PACKAGE / "rwkv" / "rwkv_vocab_v20230424.txt"
 
 Stamp = tuple[int, int]
 _opening = threading.RLock()  # two callers must not load one model twice
+
+
+class Writers:
+    """Implements `interfaces.Models` over a home: the model it is set up with, the one in the
+    package, and whole models that were tuned; `Settings.model` "fake" knows only itself."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._shelf = shelf(settings)
+
+    def writers(self) -> list[Writer]:
+        """The models that can write as they are; the first is the one in use."""
+        with suppress(CorruptData):  # one whose file is gone writes nothing
+            first = with_whole_model(self._settings).model
+        if first == FAKE:
+            return [_writer(FAKE)]
+        tuned = [each.name for each in self._shelf.all() if each.kind == "model"]
+        known = [first, BUILTIN, self._settings.model]
+        for name in tuned:
+            with suppress(CorruptData):
+                known.append(str(self._shelf.tensors(name)))
+        return [_writer(model) for model in dict.fromkeys(known)]
+
+    def tuned(self, model: str) -> list[TunedInfo]:
+        """The states and adapters that fit `model`, by name."""
+        chosen = replace(self._settings, model=self._known(model or self.writer("", "").model))
+        return [
+            TunedInfo(each.name, each.kind, each.method, each.before, each.after)
+            for each in tuned_on(chosen)
+        ]
+
+    def writer(self, model: str, tuned: str) -> Writer:
+        """Who writes when `model` is asked with `tuned`; empty: as it is set up.
+
+        Without a model, `tuned` takes the place of what is set up; with one it is all there is.
+        """
+        if not model:
+            model, tuned = self._settings.model, tuned or self._settings.tuned
+        model = self._known(model)
+        if tuned and model == FAKE:
+            raise NotFound(
+                f"the stand-ins cannot write with {tuned!r}; leave it out or choose a model"
+            )
+        if tuned and (found := self._shelf.find(tuned)).kind == "model":
+            return _writer(str(self._shelf.tensors(tuned)))
+        if tuned:
+            self._shelf.tensors(tuned)
+            found.check_base(_base_sha256(model))
+        return _writer(model, tuned)
+
+    def _known(self, model: str) -> str:
+        """`model`, if it is one of ours: strangers may not have any file opened."""
+        if model in (self._settings.model, BUILTIN):
+            return model
+        if shelved(path := Path(model)) and path.parent.parent == self._shelf.folder:
+            return model
+        names = ", ".join(each.name for each in self.writers())
+        raise NotFound(f"no model {model!r} here; there are: {names}")
+
+
+def _writer(model: str, tuned: str = "") -> Writer:
+    """A model as it writes with a state or adapter."""
+    if model == FAKE:
+        return Writer(FAKE, FAKE, writes=True)
+    origin = shelved(Path(model)) if model != BUILTIN else None
+    name = origin.name if origin else base_files(model).name
+    label = " + ".join(filter(None, (origin.name if origin else "", tuned)))
+    own = model != BUILTIN and origin is None
+    return Writer(
+        name=f"{name} + {tuned}" if tuned else name,
+        model=model,
+        tuned=tuned,
+        own=own,
+        writes=own or bool(label) or manifest().writes,
+        label=label,
+    )
+
+
+def answering(writer: Writer) -> Answering:
+    """How answers are made when `writer` writes, as its models were measured best at.
+
+    Whoever chooses something tuned wants it to write; strict answers stay the reader's unless the
+    model is the user's own.
+    """
+    from rwkv_rag.rag.answering import Answering
+
+    if writer.own:
+        return Answering(strategy="ground", writes=True, writer=writer.label)
+    threshold = 0.0 if writer.model == FAKE else manifest().relevance
+    return Answering(
+        strategy="read", threshold=threshold, writes=writer.writes, writer=writer.label
+    )
+
+
+def open_generator(settings: Settings, writer: Writer) -> Generator:
+    """The model that writes as `writer`, loaded. Raises as `Writers`, and UnsupportedModel."""
+    if writer.model == FAKE:
+        from rwkv_rag.testing import CopyGenerator
+
+        return CopyGenerator()
+    return open_engine(replace(settings, model=writer.model)).generator(writer.tuned)
 
 
 def open_engine(settings: Settings) -> Engine:
@@ -80,7 +184,7 @@ def tuned_on(settings: Settings) -> list[Tuned]:
     changes = [tuned for tuned in shelf(settings).all() if tuned.kind != "model"]
     if settings.model == FAKE or not changes:
         return []
-    base = _sha256(path := base_files(settings.model).model, _stamp(path))
+    base = _base_sha256(settings.model)
     return [tuned for tuned in changes if tuned.base == base]
 
 
@@ -157,6 +261,12 @@ def _engine(files: BaseFiles, home: Path, _: Stamp) -> Engine:
         shelf=Shelf(home),
         state=State.of_checkpoint(checkpoint.extras, checkpoint.shape),
     )
+
+
+def _base_sha256(model: str) -> str:
+    """The hash of a base's file, by which tuned things name it."""
+    path = base_files(model).model
+    return _sha256(path, _stamp(path))
 
 
 @lru_cache(maxsize=32)

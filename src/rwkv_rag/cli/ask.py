@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import Annotated
 
 import typer
@@ -12,9 +11,11 @@ from rwkv_rag.cli.answers import finished, show_hit, show_proof, stream
 from rwkv_rag.cli.options import (
     DEFAULT_KB,
     DEFAULT_TOP_K,
+    Connect,
     Home,
     Json,
     Kb,
+    Key,
     Model,
     TopK,
     Tuned,
@@ -39,13 +40,13 @@ def ask(
     tuned: Tuned = None,
     json: Json = False,
     home: Home = None,
+    connect: Connect = None,
+    key: Key = None,
 ) -> None:
     """Ask a question; the answer comes with the places in your documents that prove it."""
-    here = session(ctx, home, model, tuned)
-    from rwkv_rag import app
-
-    with closing(app.open_library(here.settings)) as library:
-        pipeline = app.open_pipeline(here.settings, library)
+    here = session(ctx, home, model, tuned, connect=connect, key=key)
+    with here.parts() as parts:
+        pipeline = parts.pipeline()
         events = pipeline.answer(question, kb=kb, mode="strict" if strict else "free", top_k=top_k)
         if json:
             *_, answer = events
@@ -63,13 +64,13 @@ def search(
     top_k: TopK = DEFAULT_TOP_K,
     json: Json = False,
     home: Home = None,
+    connect: Connect = None,
+    key: Key = None,
 ) -> None:
     """Search a knowledge base; prints the best passages."""
-    here = session(ctx, home)
-    from rwkv_rag import app
-
-    with closing(app.open_library(here.settings)) as library:
-        hits = library.search(kb, query, top_k=top_k)
+    here = session(ctx, home, connect=connect, key=key)
+    with here.parts() as parts:
+        hits = parts.knowledge.search(kb, query, top_k=top_k)
     if json:
         return here.screen.json([records.hit_record(hit) for hit in hits])
     if not hits:

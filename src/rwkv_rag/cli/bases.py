@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
 from rwkv_rag.cli import records
-from rwkv_rag.cli.options import Home, Json, session
+from rwkv_rag.cli.options import Connect, Home, Json, Key, session
 from rwkv_rag.cli.screen import Screen, printable
 from rwkv_rag.errors import CorruptData
 from rwkv_rag.messages import explain_reason
@@ -21,13 +20,17 @@ app = typer.Typer(no_args_is_help=True)
 
 
 @app.command("list")
-def list_bases(ctx: typer.Context, json: Json = False, home: Home = None) -> None:
+def list_bases(
+    ctx: typer.Context,
+    json: Json = False,
+    home: Home = None,
+    connect: Connect = None,
+    key: Key = None,
+) -> None:
     """List the knowledge bases."""
-    here = session(ctx, home)
-    from rwkv_rag import app as root
-
-    with closing(root.open_library(here.settings)) as library:
-        bases = library.bases()
+    here = session(ctx, home, connect=connect, key=key)
+    with here.parts() as parts:
+        bases = parts.knowledge.bases()
     if json:
         return here.screen.json([records.base_record(base) for base in bases])
     if not bases:
@@ -38,14 +41,19 @@ def list_bases(ctx: typer.Context, json: Json = False, home: Home = None) -> Non
 
 
 @app.command("show")
-def show(ctx: typer.Context, name: Name, json: Json = False, home: Home = None) -> None:
+def show(
+    ctx: typer.Context,
+    name: Name,
+    json: Json = False,
+    home: Home = None,
+    connect: Connect = None,
+    key: Key = None,
+) -> None:
     """Show a knowledge base and its documents."""
-    here = session(ctx, home)
-    from rwkv_rag import app as root
-
-    with closing(root.open_library(here.settings)) as library:
-        base, documents = library.base(name), library.documents(name)
-        problems = library.verify(name)
+    here = session(ctx, home, connect=connect, key=key)
+    with here.parts() as parts:
+        base, documents = parts.knowledge.base(name), parts.knowledge.documents(name)
+        problems = parts.knowledge.verify(name)
     if json:
         rows = [records.document_record(info) for info in documents]
         record = {**records.base_record(base), "documents": rows, "problems": problems}
@@ -58,14 +66,14 @@ def show(ctx: typer.Context, name: Name, json: Json = False, home: Home = None) 
 
 
 @app.command("rebuild")
-def rebuild(ctx: typer.Context, name: Name, home: Home = None) -> None:
+def rebuild(
+    ctx: typer.Context, name: Name, home: Home = None, connect: Connect = None, key: Key = None
+) -> None:
     """Make the indexes of a knowledge base anew from its stored documents."""
-    here = session(ctx, home)
-    from rwkv_rag import app as root
-
-    with closing(root.open_library(here.settings)) as library:
-        library.rebuild(name)
-        problems = library.verify(name)
+    here = session(ctx, home, connect=connect, key=key)
+    with here.parts() as parts:
+        parts.knowledge.rebuild(name)
+        problems = parts.knowledge.verify(name)
     if problems:
         _report(here.screen, problems)
         raise CorruptData(
@@ -84,13 +92,13 @@ def create(
     ] = 60,
     json: Json = False,
     home: Home = None,
+    connect: Connect = None,
+    key: Key = None,
 ) -> None:
     """Create an empty knowledge base."""
-    here = session(ctx, home)
-    from rwkv_rag import app as root
-
-    with closing(root.open_library(here.settings)) as library:
-        base = library.create(name, chunk_size=chunk_size, chunk_overlap=chunk_overlap)
+    here = session(ctx, home, connect=connect, key=key)
+    with here.parts() as parts:
+        base = parts.knowledge.create(name, chunk_size=chunk_size, chunk_overlap=chunk_overlap)
     if json:
         return here.screen.json(records.base_record(base))
     here.screen.say("created {name}", name=base.name)
@@ -103,17 +111,17 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     json: Json = False,
     home: Home = None,
+    connect: Connect = None,
+    key: Key = None,
 ) -> None:
     """Delete a knowledge base and everything in it."""
-    here = session(ctx, home)
-    from rwkv_rag import app as root
-
-    with closing(root.open_library(here.settings)) as library:
-        documents = library.base(name).documents
+    here = session(ctx, home, connect=connect, key=key)
+    with here.parts() as parts:
+        documents = parts.knowledge.base(name).documents
         if not yes and not _confirmed(here.screen, name, documents):
             here.screen.note("nothing deleted")
             raise typer.Exit(1)
-        library.delete(name)
+        parts.knowledge.delete(name)
     if json:
         return here.screen.json({"deleted": name})
     here.screen.say("deleted {name}", name=name)

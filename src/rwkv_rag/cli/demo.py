@@ -6,7 +6,6 @@ Knows the documents and the questions, and nothing of how they are answered.
 from __future__ import annotations
 
 import tempfile
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -59,7 +58,7 @@ class Tally:
 
 def demo(ctx: typer.Context, model: Model = None, home: Home = None) -> None:
     """See it work: a few documents, questions in two languages, every quote checked."""
-    here = session(ctx, home, model)
+    here = session(ctx, home, model, connect="")
     if home is not None:
         return _show(here)
     with tempfile.TemporaryDirectory(prefix="rwkv-rag-demo-", ignore_cleanup_errors=True) as folder:
@@ -67,14 +66,13 @@ def demo(ctx: typer.Context, model: Model = None, home: Home = None) -> None:
 
 
 def _show(here: Session) -> None:
-    from rwkv_rag import app
-
     screen = here.screen
     started = perf_counter()
-    with closing(app.open_library(here.settings)) as library:
+    with here.parts() as parts:
+        library = parts.knowledge
         if KB not in {base.name for base in library.bases()}:
             library.create(KB)  # loads the model that makes vectors
-        pipeline = app.open_pipeline(here.settings, library)
+        pipeline = parts.pipeline()
         screen.say("model loaded in {seconds:.1f} s", style="dim", seconds=perf_counter() - started)
         _index(here, library)
         tally, history = Tally(), list[Turn]()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
-from rwkv_rag.cli.options import DEFAULT_KB, Home, Kb, session
+from rwkv_rag.cli.options import DEFAULT_KB, Connect, Home, Kb, Key, session
 from rwkv_rag.cli.screen import Screen
 from rwkv_rag.errors import InputError, NotFound, RagError
 from rwkv_rag.interfaces import Knowledge
@@ -33,17 +33,18 @@ def index(
         typer.Option(help="Characters two neighbouring passages share (a new base: 60)."),
     ] = None,
     home: Home = None,
+    connect: Connect = None,
+    key: Key = None,
 ) -> None:
     """Read files and directories into a knowledge base."""
-    here = session(ctx, home)
+    here = session(ctx, home, connect=connect, key=key)
     for path in paths:
         _check(path)
-    from rwkv_rag import app
-
-    with closing(app.open_library(here.settings)) as library:
+    with here.parts() as parts:
+        library = parts.knowledge
         created = _ensure_base(library, kb, chunk_size, chunk_overlap)
         try:
-            with closing(library.index(kb, paths)) as events:
+            with closing(cast("Generator[IndexEvent]", library.index(kb, paths))) as events:
                 outcome = follow(here.screen, events)
             if sum(outcome.values()) - outcome["skipped"]:
                 return _summary(here.screen, library.base(kb), outcome)

@@ -16,6 +16,15 @@ CHINESE = {
         "存放全部数据的目录（默认取 RWKV_RAG_HOME）。"
     ),
     "Knowledge base.": "知识库。",
+    "Services to use (default: those that run on the data directory, if any).": (
+        "使用哪里的服务（默认用数据目录上正在运行的服务，没有则不用）。"
+    ),
+    "Key file for services on another machine (RWKV_RAG_KEY).": (
+        "连接其他机器上的服务所用的密钥文件（RWKV_RAG_KEY）。"
+    ),
+    "the running services do not have the model {model}; it is loaded here": (
+        "正在运行的服务没有模型 {model}，改由本命令自己加载"
+    ),
     "Print JSON and nothing else.": "只输出 JSON。",
     "RWKV checkpoint (.safetensors or .pth) that writes the answers.": (
         "用来写回答的 RWKV 模型文件（.safetensors 或 .pth）。"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rwkv_rag import config
 from rwkv_rag.cli.screen import Screen
+
+if TYPE_CHECKING:
+    from rwkv_rag.app import Parts
 
 Home = Annotated[
     Path | None,
@@ -24,6 +27,16 @@ Model = Annotated[
 Tuned = Annotated[
     str | None,
     typer.Option(help="Tuned state, adapter or model (by name) that writes free answers."),
+]
+Connect = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS|off",
+        help="Services to use (default: those that run on the data directory, if any).",
+    ),
+]
+Key = Annotated[
+    Path | None, typer.Option(help="Key file for services on another machine (RWKV_RAG_KEY).")
 ]
 TopK = Annotated[
     int, typer.Option("--top-k", min=1, max=100, help="How many passages to retrieve.")
@@ -40,10 +53,31 @@ class Session:
     settings: config.Settings
     screen: Screen
 
+    def parts(self) -> Parts:
+        """What works on the home, to be closed: running services, or all in this process."""
+        from rwkv_rag import app
+
+        parts = app.open_parts(self.settings)
+        if parts.writes_here:
+            self.screen.note(
+                "the running services do not have the model {model}; it is loaded here",
+                model=self.settings.model,
+            )
+        return parts
+
 
 def session(
-    ctx: typer.Context, home: Path | None, model: str | None = None, tuned: str | None = None
+    ctx: typer.Context,
+    home: Path | None,
+    model: str | None = None,
+    tuned: str | None = None,
+    *,
+    connect: str | None = None,
+    key: Path | None = None,
 ) -> Session:
     """The session of one command; `ctx.obj` is the language `run` found."""
-    settings = config.load(home=home, model=model, tuned=tuned, language=ctx.find_root().obj)
+    language = ctx.find_root().obj
+    settings = config.load(
+        home=home, model=model, tuned=tuned, language=language, connect=connect, key=key
+    )
     return Session(settings, Screen(settings.language))

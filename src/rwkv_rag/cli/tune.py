@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from rwkv_rag.cli import tune_data, tuned
-from rwkv_rag.cli.options import Home, Json, session
+from rwkv_rag.cli.options import Connect, Home, Json, Key, session
 from rwkv_rag.cli.screen import Screen, printable, printable_lines
 from rwkv_rag.cli.tune_options import with_settings
 from rwkv_rag.errors import TuningFailed
@@ -52,24 +52,26 @@ def start(
     detach: Annotated[bool, typer.Option("--detach", help="Do not follow the job.")] = False,
     json: Json = False,
     home: Home = None,
+    connect: Connect = None,
+    key: Key = None,
 ) -> None:
     """Start a fine-tuning; it goes on if this command is ended."""
-    here = session(ctx, home, model)
-    from rwkv_rag import app as root
-
-    tuner = root.open_tuner(here.settings)
-    chosen = replace(settings, base=here.settings.model)
-    if not json and (needs := tuner.estimate(chosen)).fits:  # else starting says what is missing
-        _show_estimate(here.screen.note, needs)
-        _show_login(here.screen, settings)
-    job = tuner.start(chosen)
-    if not json:
-        here.screen.note("job {id} has begun", id=job.id)
-    if not detach:
-        job = follow(here.screen, tuner, job.id)
-    if json:
-        here.screen.json(job_record(job))
-    _ended(here.screen, job, quiet=json)
+    here = session(ctx, home, model, connect=connect, key=key)
+    with here.parts() as parts:
+        tuner = parts.tuner
+        chosen = replace(settings, base=here.settings.model)
+        # What does not fit is said by starting.
+        if not json and (needs := tuner.estimate(chosen)).fits:
+            _show_estimate(here.screen.note, needs)
+            _show_login(here.screen, settings)
+        job = tuner.start(chosen)
+        if not json:
+            here.screen.note("job {id} has begun", id=job.id)
+        if not detach:
+            job = follow(here.screen, tuner, job.id)
+        if json:
+            here.screen.json(job_record(job))
+        _ended(here.screen, job, quiet=json)
 
 
 @app.command("estimate")
@@ -80,12 +82,13 @@ def estimate(
     model: Base = None,
     json: Json = False,
     home: Home = None,
+    connect: Connect = None,
+    key: Key = None,
 ) -> None:
     """Say what a fine-tuning would need, and start nothing."""
-    here = session(ctx, home, model)
-    from rwkv_rag import app as root
-
-    found = root.open_tuner(here.settings).estimate(replace(settings, base=here.settings.model))
+    here = session(ctx, home, model, connect=connect, key=key)
+    with here.parts() as parts:
+        found = parts.tuner.estimate(replace(settings, base=here.settings.model))
     if json:
         return here.screen.json({**asdict(found), "fits": found.fits})
     _show_estimate(here.screen.say, found)
@@ -93,12 +96,17 @@ def estimate(
 
 
 @app.command("list")
-def list_jobs(ctx: typer.Context, json: Json = False, home: Home = None) -> None:
+def list_jobs(
+    ctx: typer.Context,
+    json: Json = False,
+    home: Home = None,
+    connect: Connect = None,
+    key: Key = None,
+) -> None:
     """List the fine-tuning jobs, the newest first."""
-    here = session(ctx, home)
-    from rwkv_rag import app as root
-
-    jobs = root.open_tuner(here.settings).jobs()
+    here = session(ctx, home, connect=connect, key=key)
+    with here.parts() as parts:
+        jobs = parts.tuner.jobs()
     if json:
         return here.screen.json([job_record(job) for job in jobs])
     if not jobs:
@@ -110,34 +118,40 @@ def list_jobs(ctx: typer.Context, json: Json = False, home: Home = None) -> None
 
 @app.command("show")
 def show(
-    ctx: typer.Context, id: Id, follow_it: Follow = False, json: Json = False, home: Home = None
+    ctx: typer.Context,
+    id: Id,
+    follow_it: Follow = False,
+    json: Json = False,
+    home: Home = None,
+    connect: Connect = None,
+    key: Key = None,
 ) -> None:
     """Show a job: its settings, how far it is, and what it learned."""
-    here = session(ctx, home)
-    from rwkv_rag import app as root
-
-    tuner = root.open_tuner(here.settings)
-    job = follow(here.screen, tuner, id) if follow_it else tuner.job(id)
-    if json:
-        return here.screen.json(job_record(job))
-    here.screen.out.print(_table(here.screen, [job]))
-    for name, value in asdict(job.settings).items():
-        here.screen.out.print(f"  {name:<14} {printable(str(value))}")
-    _show_login(here.screen, job.settings)
-    if job.reason:
-        here.screen.out.print(printable(explain_reason(job.reason, here.screen.language)))
+    here = session(ctx, home, connect=connect, key=key)
+    with here.parts() as parts:
+        tuner = parts.tuner
+        job = follow(here.screen, tuner, id) if follow_it else tuner.job(id)
+        if json:
+            return here.screen.json(job_record(job))
+        here.screen.out.print(_table(here.screen, [job]))
+        for name, value in asdict(job.settings).items():
+            here.screen.out.print(f"  {name:<14} {printable(str(value))}")
+        _show_login(here.screen, job.settings)
+        if job.reason:
+            here.screen.out.print(printable(explain_reason(job.reason, here.screen.language)))
 
 
 @app.command("stop")
-def stop(ctx: typer.Context, id: Id, home: Home = None) -> None:
+def stop(
+    ctx: typer.Context, id: Id, home: Home = None, connect: Connect = None, key: Key = None
+) -> None:
     """Ask a job to write a checkpoint and end."""
-    here = session(ctx, home)
-    from rwkv_rag import app as root
-
-    tuner = root.open_tuner(here.settings)
-    job = tuner.job(id)
-    tuner.stop(job.id)
-    here.screen.say("job {id} will stop after its step", id=job.id)
+    here = session(ctx, home, connect=connect, key=key)
+    with here.parts() as parts:
+        tuner = parts.tuner
+        job = tuner.job(id)
+        tuner.stop(job.id)
+        here.screen.say("job {id} will stop after its step", id=job.id)
 
 
 @app.command("resume")
@@ -147,20 +161,21 @@ def resume(
     detach: Annotated[bool, typer.Option("--detach", help="Do not follow the job.")] = False,
     json: Json = False,
     home: Home = None,
+    connect: Connect = None,
+    key: Key = None,
 ) -> None:
     """Go on from the last checkpoint of a job that was stopped, interrupted or failed."""
-    here = session(ctx, home)
-    from rwkv_rag import app as root
-
-    tuner = root.open_tuner(here.settings)
-    job = tuner.resume(id)
-    if not json:
-        here.screen.note("job {id} goes on from its last checkpoint", id=job.id)
-    if not detach:
-        job = follow(here.screen, tuner, job.id)
-    if json:
-        here.screen.json(job_record(job))
-    _ended(here.screen, job, quiet=json)
+    here = session(ctx, home, connect=connect, key=key)
+    with here.parts() as parts:
+        tuner = parts.tuner
+        job = tuner.resume(id)
+        if not json:
+            here.screen.note("job {id} goes on from its last checkpoint", id=job.id)
+        if not detach:
+            job = follow(here.screen, tuner, job.id)
+        if json:
+            here.screen.json(job_record(job))
+        _ended(here.screen, job, quiet=json)
 
 
 @app.command("forget")
@@ -170,37 +185,44 @@ def forget(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     json: Json = False,
     home: Home = None,
+    connect: Connect = None,
+    key: Key = None,
 ) -> None:
     """Delete a job that does not run, with its figures; what it made stays."""
-    here = session(ctx, home)
-    from rwkv_rag import app as root
-
-    tuner = root.open_tuner(here.settings)
-    job = tuner.job(id)
-    asked = here.screen.text("forget job {id} ({name})?", id=job.id, name=job.settings.name)
-    if not yes and not typer.confirm(asked, err=True):
-        here.screen.note("nothing deleted")
-        raise typer.Exit(1)
-    tuner.forget(job.id)
-    if json:
-        return here.screen.json({"deleted": job.id})
-    here.screen.say("deleted {name}", name=job.id)
+    here = session(ctx, home, connect=connect, key=key)
+    with here.parts() as parts:
+        tuner = parts.tuner
+        job = tuner.job(id)
+        asked = here.screen.text("forget job {id} ({name})?", id=job.id, name=job.settings.name)
+        if not yes and not typer.confirm(asked, err=True):
+            here.screen.note("nothing deleted")
+            raise typer.Exit(1)
+        tuner.forget(job.id)
+        if json:
+            return here.screen.json({"deleted": job.id})
+        here.screen.say("deleted {name}", name=job.id)
 
 
 @app.command("logs")
-def logs(ctx: typer.Context, id: Id, follow_it: Follow = False, home: Home = None) -> None:
+def logs(
+    ctx: typer.Context,
+    id: Id,
+    follow_it: Follow = False,
+    home: Home = None,
+    connect: Connect = None,
+    key: Key = None,
+) -> None:
     """Print what a job's process wrote."""
-    here = session(ctx, home)
-    from rwkv_rag import app as root
-
-    tuner, shown = root.open_tuner(here.settings), ""
-    while True:
-        job, text = tuner.job(id), tuner.logs(id)
-        here.screen.out.print(printable_lines(added(shown, text)), end="")
-        shown = text
-        if not follow_it or job.status not in UNFINISHED:
-            return
-        time.sleep(LOOK_S)
+    here = session(ctx, home, connect=connect, key=key)
+    with here.parts() as parts:
+        tuner, shown = parts.tuner, ""
+        while True:
+            job, text = tuner.job(id), tuner.logs(id)
+            here.screen.out.print(printable_lines(added(shown, text)), end="")
+            shown = text
+            if not follow_it or job.status not in UNFINISHED:
+                return
+            time.sleep(LOOK_S)
 
 
 def added(before: str, now: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json as json_lines
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from rwkv_rag.cli.options import Home, Json, session
+from rwkv_rag.cli.options import Connect, Home, Json, Key, session
 from rwkv_rag.cli.screen import Screen
 from rwkv_rag.errors import AlreadyExists, InputError
 from rwkv_rag.messages import explain_reason
@@ -93,20 +93,20 @@ def rows(
         str | None, typer.Option(help="RWKV checkpoint that writes the questions.")
     ] = None,
     home: Home = None,
+    connect: Connect = None,
+    key: Key = None,
 ) -> None:
     """Make training rows from a knowledge base: questions, passages, answers, refusals."""
-    here = session(ctx, home, model)
+    here = session(ctx, home, model, connect=connect, key=key)
     if out.exists():
         raise AlreadyExists(f"{out} exists already; choose another name or delete it")
-    from rwkv_rag import app
-
     made, writer = 0, ""
     with (
-        closing(app.open_library(here.settings)) as library,
+        here.parts() as parts,
         here.screen.progress("making rows", count) as bar,
     ):
-        events = app.rows_from_knowledge(
-            here.settings, library, kb, rows=count, refusals=refusals, passages=passages, seed=seed
+        events = parts.training_rows(
+            kb, rows=count, refusals=refusals, passages=passages, seed=seed
         )
         with _fresh(out) as file:
             for event in events:

@@ -7,4 +7,11 @@ CHINESE: tuple[tuple[str, str], ...] = (
     (r"this service has no (.+); it has (.+)", "这个服务没有 {0}；有：{1}"),
     (r"(\w+) has no method (.+); it has (.+)", "{0} 没有方法 {1}；有：{2}"),
     (r"(\w+) cannot be bound to (.+)", "{0} 不能绑定 {1}"),
+    (r"no model (.+) here; there are: (.+)", "这里没有模型 {0}；有：{1}"),
+    # who is in charge of a data directory
+    (
+        r"the services of process (\d+) are in charge of (.+); use them by leaving out --connect,"
+        r" or end them with `rwkv-rag down`",
+        "{1} 由进程 {0} 的服务管理；去掉 --connect 就会使用它们，或用 `rwkv-rag down` 结束它们",
+    ),
 )

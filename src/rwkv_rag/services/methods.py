@@ -10,9 +10,10 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
-import msgspec
+if TYPE_CHECKING:
+    import msgspec
 
 REQUIRED = inspect.Parameter.empty
 
@@ -40,7 +41,10 @@ class Method:
 
 @cache
 def methods(protocol: type) -> Mapping[str, Method]:
-    """All methods and properties that `protocol` declares, by name."""
+    """All methods and properties that `protocol` declares, by name.
+
+    Read when first needed, as msgspec and numpy are.
+    """
     return {
         name: _method(name, what)
         for name, what in vars(protocol).items()
@@ -49,6 +53,8 @@ def methods(protocol: type) -> Mapping[str, Method]:
 
 
 def _method(name: str, what: Any) -> Method:
+    import msgspec
+
     function: Callable[..., Any] = what.fget if isinstance(what, property) else what  # type: ignore[assignment]
     hints = get_type_hints(function, localns=_numpy_names(function))
     returns = hints.pop("return")

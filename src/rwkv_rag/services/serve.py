@@ -7,9 +7,10 @@ and no socket.
 
 from __future__ import annotations
 
-import inspect
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from inspect import BoundArguments
 from typing import Any
 
 from rwkv_rag.bus.transport import Handler, Incoming
@@ -26,10 +27,10 @@ SHOWN = 60
 class Export:
     """An object as its contract offers it.
 
-    Give the object itself, or `opener`, which gives the object a call is bound to: its parameters
-    name what a call may be bound by, each a text. It is asked at every call, so that it should
-    remember what takes long to open; what it raises is what is wrong with the call.
+    Give the object itself, or `opener`, which gives it at every call, and so should remember what
+    takes long to open; what it raises is what is wrong with the call.
 
+    bound   by which of the opener's parameters calls are bound to one of several objects; texts all
     turn    of an object made for one caller at a time: every call of it, opening it, and every step
             of an iterator it gives wait for their turn. Without one it is called from any thread.
     """
@@ -37,6 +38,7 @@ class Export:
     contract: Contract
     object: Any = None
     opener: Callable[..., Any] | None = None
+    bound: tuple[str, ...] = ()
     turn: FairLock | None = None
 
 
@@ -61,20 +63,21 @@ class _Served:
         self._target = export.contract.target
         self._methods = methods(export.contract.protocol)
         self._open = export.opener or (lambda: export.object)
-        self._bound = frozenset(inspect.signature(self._open).parameters)
+        self._bound = export.bound
         self._turn = export.turn
 
     def answer(self, incoming: Incoming) -> Any:
         """Call the method; an iterator's errors come from it later."""
         method = self._method(incoming.method)
         given = incoming.arguments(method.arguments)
-        arguments = {name: getattr(given, name) for name in method.types}
-        arguments.update(dict.fromkeys(method.stops, incoming.cancelled))
+        values = {name: getattr(given, name) for name in method.types}
+        values.update(dict.fromkeys(method.stops, incoming.cancelled))
+        arguments = BoundArguments(method.signature, OrderedDict(values))
         self._check(incoming.bound)
 
         def call() -> Any:
             what = getattr(self._open(**incoming.bound), method.name)
-            return what if method.property else what(**arguments)
+            return what if method.property else what(*arguments.args, **arguments.kwargs)
 
         return in_turns(self._turn, call) if self._turn else call()
 

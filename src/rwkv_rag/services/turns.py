@@ -26,8 +26,12 @@ class FairLock:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._line: deque[object] = deque()  # whoever is first in it has the lock
+        self._owner = self._depth = 0
 
     def __enter__(self) -> None:
+        if self._owner == threading.get_ident():  # an iterator may be given up at any time
+            self._depth += 1
+            return
         mine = object()
         with self._changed:
             self._line.append(mine)
@@ -37,8 +41,13 @@ class FairLock:
                 self._line.remove(mine)
                 self._changed.notify_all()
                 raise
+        self._owner = threading.get_ident()
 
     def __exit__(self, *_: object) -> None:
+        if self._depth:
+            self._depth -= 1
+            return
+        self._owner = 0
         with self._changed:
             self._line.popleft()
             self._changed.notify_all()
