@@ -1,0 +1,177 @@
+"""One request after another on a connection of its own: what a worker has `slots` of.
+
+Knows the handler and the envelopes; who else works, and whether the worker goes on, it does not
+know. The thread that reads the request is the thread that answers it: nothing is handed over.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from rwkv_rag.bus import codec, message
+from rwkv_rag.bus.connection import Closed, Connection, Lost
+from rwkv_rag.bus.message import pack, unpack
+from rwkv_rag.bus.transport import Handler
+from rwkv_rag.errors import BadMessage, DeadlineExceeded, Internal, RagError
+
+T = TypeVar("T")
+PATIENCE_S = 600.0  # how long a stream stays open that nobody fetches from
+
+_log = logging.getLogger(__name__)
+
+
+class Request:
+    """A request at its handler: the `Incoming` of `bus.transport`."""
+
+    def __init__(self, envelope: message.Request, body: bytes) -> None:
+        self.id = envelope.id
+        self.target = envelope.target
+        self.method = envelope.method
+        self.bound: Mapping[str, str] = envelope.bound
+        self.stream = envelope.stream
+        self.gone_at: float | None = None  # when its caller went, by the monotonic clock
+        self.reported = False  # that it does not end
+        self._body = body
+
+    def arguments(self, type: type[T]) -> T:
+        value: T = codec.decode(self._body, type)
+        return value
+
+    def cancelled(self) -> bool:
+        return self.gone_at is not None
+
+    def cancel(self) -> None:
+        if self.gone_at is None:
+            self.gone_at = time.monotonic()
+
+
+class Slot:
+    """`connect` opens a connection; `hello` is said on it first, and again while nothing is to do.
+
+    `request` is what is worked on, and `ending` tells an idle slot to end without a Goodbye.
+    """
+
+    def __init__(
+        self, handler: Handler, connect: Callable[[], Connection], hello: bytes, name: str
+    ) -> None:
+        self.request: Request | None = None
+        self.ending = False
+        self._handler, self._connect, self._hello, self._name = handler, connect, hello, name
+        self._credit = 0
+
+    def run(self) -> None:
+        """Work until the router says goodbye or the context is closed."""
+        goodbye = False
+        while not goodbye:
+            try:
+                self._connection = self._connect()
+            except Closed:
+                return
+            try:
+                goodbye = self._serve()
+            except Closed:
+                return
+            except Lost:  # what was worked on has nobody to answer to any more
+                continue
+            finally:
+                self.request = None
+                self._connection.close()
+
+    def _serve(self) -> bool:
+        """Whether this was the end; False for another try with a new connection."""
+        self._greet()
+        while not self.ending:
+            frames = self._connection.receive()
+            if frames is None:
+                self._greet()
+            elif (said := self._understood(frames)) is None:
+                continue
+            elif type(said) is message.Request and len(frames) == 2:
+                self._answer(said, frames[1])
+            elif type(said) is message.Goodbye:
+                return True
+        return True
+
+    def _greet(self) -> None:
+        with suppress(Lost):  # the socket goes on trying to connect
+            self._connection.send(self._hello, wait=False)
+
+    def _understood(self, frames: list[bytes]) -> Any:
+        try:
+            return unpack(message.to_worker, frames[0])
+        except BadMessage as error:
+            _log.warning("%s: %s", self._name, error)
+            return None
+
+    # a request
+
+    def _answer(self, envelope: message.Request, body: bytes) -> None:
+        self.request = request = Request(envelope, body)
+        try:
+            if request.stream:
+                self._stream(request)
+            else:
+                data = codec.encode(self._handler(request))
+                self._connection.send(pack(message.Reply(request.id, True)), data)
+        except (Lost, Closed):
+            raise
+        except Exception as error:
+            fault = codec.fault(self._ours(error, request))
+            self._connection.send(pack(message.Fault(request.id, *fault)))
+        finally:
+            self.request = None
+
+    def _stream(self, request: Request) -> None:
+        """Say that the method was called, then each value when it may be sent."""
+        values = iter(self._handler(request))
+        try:
+            self._credit = 0
+            self._connection.send(pack(message.Opened(request.id)))
+            reply = pack(message.Reply(request.id, False))
+            while self._may_go_on(request):
+                for value in values:
+                    self._credit -= 1
+                    self._connection.send(reply, codec.encode(value))
+                    break
+                else:
+                    break
+            self._connection.send(pack(message.End(request.id)))
+        finally:
+            _close(values)
+
+    def _may_go_on(self, request: Request) -> bool:
+        """Wait for credit; False when the caller has gone."""
+        until = time.monotonic() + PATIENCE_S
+        while not request.cancelled():
+            if self._credit > 0:
+                return True
+            frames = self._connection.receive()
+            if frames is not None:
+                self._take_note(request, self._understood(frames))
+            elif time.monotonic() > until:
+                raise DeadlineExceeded(f"nobody fetched from {request.method} for {PATIENCE_S:g} s")
+        return False
+
+    def _take_note(self, request: Request, said: Any) -> None:
+        """What the router says while a stream is open."""
+        if type(said) is message.Credit and said.id == request.id:
+            self._credit = min(self._credit + said.count, message.WINDOW)
+        elif type(said) is message.Cancel and said.id == request.id:
+            request.cancel()
+
+    def _ours(self, error: Exception, request: Request) -> RagError:
+        """What the caller hears of an error; a mistake in the program stays in the log."""
+        if isinstance(error, RagError):
+            return error
+        what = f"{request.target}.{request.method}"
+        _log.error("%s: %s failed", self._name, what, exc_info=error)
+        return Internal(f"{what} failed in {self._name}; its log says more")
+
+
+def _close(values: Iterator[Any]) -> None:
+    if close := getattr(values, "close", None):
+        close()
