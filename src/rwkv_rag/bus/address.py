@@ -1,0 +1,102 @@
+"""Where a service is found: tcp://HOST:PORT, ipc:///PATH or inproc://NAME. Knows no socket."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Literal, cast
+
+from rwkv_rag.errors import InputError
+
+Scheme = Literal["tcp", "ipc", "inproc"]
+
+MAX_PATH_BYTES = 107 if sys.platform == "linux" else 103  # of a socket, without the last zero
+MAX_PORT = 65535
+_PORT = re.compile(r"[0-9]{1,5}")
+_HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?|\*")
+_TCP = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+(?:%\w+)?)\]|(?P<host>[^:/]*)):(?P<port>[^:/]*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A place to bind or connect to. `host` is a path with ipc and a name with inproc.
+
+    Port 0 is any free port, and only for binding.
+    """
+
+    scheme: Scheme
+    host: str
+    port: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """The address `text` names. Raises InputError for anything else."""
+        scheme, mark, rest = text.partition("://")
+        if not mark or scheme not in ("tcp", "ipc", "inproc"):
+            raise InputError(
+                f"the address {text!r} is not one of tcp://HOST:PORT, ipc:///PATH and inproc://NAME"
+            )
+        if scheme == "tcp":
+            return _tcp(text, rest)
+        if scheme == "ipc":
+            _check_path(text, rest)
+        elif not rest or not rest.isprintable():
+            raise InputError(f"the address {text!r} has no name; write inproc://NAME")
+        return cls(cast("Scheme", scheme), rest)
+
+    @property
+    def url(self) -> str:
+        """The address as it is written; `parse` reads it back."""
+        if self.scheme != "tcp":
+            return f"{self.scheme}://{self.host}"
+        return f"tcp://{f'[{self.host}]' if self.six else self.host}:{self.port}"
+
+    @property
+    def six(self) -> bool:
+        """Whether the host is an address of IPv6, for which a socket must be made ready."""
+        return self.scheme == "tcp" and ":" in self.host
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only programs on this machine can reach it; a name is none but "localhost"."""
+        if self.scheme != "tcp" or self.host.lower() == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+def _tcp(text: str, rest: str) -> Address:
+    match = _TCP.fullmatch(rest)
+    if not match:
+        raise InputError(f"the address {text!r} has no port; write tcp://HOST:PORT")
+    host = match["six"] or match["host"]
+    if not (_is_six(host) if match["six"] else _HOST.fullmatch(host)):
+        raise InputError(f"the address {text!r} has no usable host; write tcp://HOST:PORT")
+    if not _PORT.fullmatch(match["port"]) or int(match["port"]) > MAX_PORT:
+        raise InputError(f"the port of {text!r} must be a number from 0 to {MAX_PORT}")
+    return Address("tcp", host, int(match["port"]))
+
+
+def _is_six(text: str) -> bool:
+    try:
+        return ip_address(text).version == 6
+    except ValueError:
+        return False
+
+
+def _check_path(text: str, path: str) -> None:
+    """A path that a socket can have: absolute, printable, short enough for the system."""
+    if not Path(path).is_absolute() or not path.isprintable() or path.endswith("/"):
+        raise InputError(f"the address {text!r} needs the whole path of a file: ipc:///PATH")
+    size = len(os.fsencode(path))
+    if size > MAX_PATH_BYTES:
+        raise InputError(
+            f"the address {text!r} has a path of {size} bytes; sockets take {MAX_PATH_BYTES}:"
+            " choose a shorter directory with --home, or tcp"
+        )

@@ -1,0 +1,176 @@
+"""The key files of a data directory: who the server is, and whose keys it lets in.
+
+HOME/keys/server.key        the server's pair: secret
+HOME/keys/allowed/NAME.key  public keys, one a peer; deleting one shuts that peer out
+NAME.key                    made for a peer, to be moved to its machine: the server's public key and
+                            a pair of its own: secret
+
+The format is that of `zmq.auth`, with a line for the server's key. Secret files are readable by
+their owner alone, and are not accepted otherwise, as with ssh. Knows no socket.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import zmq
+
+from rwkv_rag.errors import AlreadyExists, InputError, NotFound
+
+MAX_FILE_BYTES = 64 << 10
+_NAME = re.compile(r"\w[\w.-]{0,63}")
+_LINE = re.compile(rb'^\s*(server|public|secret)-key\s*=\s*"([!-~]{40})"\s*$', re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What a key file holds, in Z85; empty where it is silent."""
+
+    public: bytes
+    secret: bytes = field(default=b"", repr=False)
+    server: bytes = b""
+
+
+class Keyring:
+    """The keys under one data directory."""
+
+    def __init__(self, home: Path) -> None:
+        self.folder = home / "keys"
+        self.allowed = self.folder / "allowed"
+        self._server = self.folder / "server.key"
+
+    def server(self) -> Key:
+        """The server's pair. Raises InputError where none was made, or others can read it."""
+        if not self._server.exists():
+            raise InputError(f"there are no keys in {self.folder}; make them with `rwkv-rag keys`")
+        return _read_secret(self._server)
+
+    def make(self) -> Key:
+        """The server's pair, made now where there is none."""
+        if not self._server.exists():
+            _make_folders(self.allowed)
+            _write(self._server, _pair(), "The server's own key. Secret: never give it away.")
+        return self.server()
+
+    def peers(self) -> dict[str, bytes]:
+        """The public keys that are let in, by name."""
+        files = sorted(self.allowed.glob("*.key"))
+        keys = {file.stem: _public_of(file) for file in files}
+        return {name: key for name, key in keys.items() if key}
+
+    def add(self, name: str, out: Path) -> Key:
+        """Let in a new peer, whose file `out` is then to be moved to its machine."""
+        server = self.make()
+        public_file = self._file(name)
+        if public_file.exists():
+            raise AlreadyExists(
+                f"{name} has a key already; remove it first, or choose another name"
+            )
+        pair = _pair()
+        peer = Key(pair.public, pair.secret, server.public)
+        _write(out, peer, f"The key of {name}. Secret: who has this file may use the services.")
+        _write(
+            public_file, Key(pair.public), f"The public key of {name}: delete it to shut it out."
+        )
+        return peer
+
+    def remove(self, name: str) -> None:
+        """Shut a peer out. Raises NotFound with the names there are."""
+        try:
+            self._file(name).unlink()
+        except FileNotFoundError:
+            known = ", ".join(self.peers()) or "none"
+            raise NotFound(f"no key is called {name}; there are: {known}") from None
+
+    def _file(self, name: str) -> Path:
+        if not _NAME.fullmatch(name):
+            raise InputError(
+                f"the name {name!r} cannot be used; take letters, digits, '-', '_' and '.'"
+            )
+        return self.allowed / f"{name}.key"
+
+
+def read_peer(file: Path) -> Key:
+    """The file of a peer: the server's public key and a pair. Raises InputError."""
+    key = _read_secret(file)
+    if not key.server:
+        raise InputError(f"{file} is not a key for connecting; make one with `rwkv-rag keys add`")
+    return key
+
+
+def allowed_keys(folder: Path) -> frozenset[bytes]:
+    """The public keys in a folder, as it is now."""
+    try:
+        with os.scandir(folder) as entries:
+            stats = [(entry.name, entry.stat()) for entry in entries]
+    except OSError:
+        return frozenset()
+    return _allowed_keys(folder, tuple((name, at.st_mtime_ns, at.st_size) for name, at in stats))
+
+
+@lru_cache(maxsize=16)
+def _allowed_keys(folder: Path, state: tuple[tuple[str, int, int], ...]) -> frozenset[bytes]:
+    files = (folder / name for name, _, _ in state if name.endswith(".key"))
+    return frozenset(filter(None, map(_public_of, files)))
+
+
+def _public_of(file: Path) -> bytes:
+    """The public key in a file; empty where there is none: one bad file shuts out one peer."""
+    try:
+        return _parsed(file).public
+    except (OSError, InputError):
+        return b""
+
+
+def _read_secret(file: Path) -> Key:
+    """A pair from a file that its owner alone can read. Raises InputError."""
+    try:
+        if os.name == "posix" and file.stat().st_mode & 0o077:
+            raise InputError(
+                f"{file} can be read by others and is not safe to use; run chmod 600 {file}"
+            )
+        key = _parsed(file)
+    except OSError as error:
+        raise InputError(f"the key {file} cannot be read: {error.strerror}") from error
+    if not key.public or not key.secret:
+        raise InputError(f"{file} holds no key; make one with `rwkv-rag keys add`")
+    return key
+
+
+def _parsed(file: Path) -> Key:
+    with file.open("rb") as stream:
+        text = stream.read(MAX_FILE_BYTES)
+    found = {name.decode(): value for name, value in _LINE.findall(text)}
+    return Key(found.get("public", b""), found.get("secret", b""), found.get("server", b""))
+
+
+def _pair() -> Key:
+    return Key(*zmq.curve_keypair())
+
+
+def _make_folders(allowed: Path) -> None:
+    try:
+        allowed.parent.mkdir(parents=True, exist_ok=True)
+        allowed.parent.chmod(0o700)
+        allowed.mkdir(exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{allowed.parent} cannot be made: {error.strerror}") from error
+
+
+def _write(file: Path, key: Key, title: str) -> None:
+    """A new file that its owner alone can read; never over one that is there."""
+    named = (("server", key.server), ("public", key.public), ("secret", key.secret))
+    lines = [f'    {name}-key = "{value.decode()}"' for name, value in named if value]
+    text = "\n".join([f"# {title}", "curve", *lines, ""])
+    try:
+        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+    except FileExistsError:
+        raise AlreadyExists(f"{file} is there already; choose another file with --out") from None
+    except OSError as error:
+        raise InputError(f"{file} cannot be written: {error.strerror}") from error
