@@ -72,6 +72,7 @@ def open_parts(settings: Settings) -> Parts:
             index=index,
             tuning=tuning,
             writing=here(llm_service(settings)) if stranger else None,
+            control=far.get("control"),
             connected=bool(far),
             model=settings.model if named else "",
             tuned=settings.tuned,
@@ -90,7 +91,7 @@ def _connections(settings: Settings, held: ExitStack) -> dict[str, Transport]:
 
     security = _security(settings, found)
     if found is not None:
-        fronts: Mapping[str, str] = found.services
+        fronts: Mapping[str, str] = {**found.services, "control": found.control}
     else:
         first = held.enter_context(closing(ZeroMQ(settings.connect, security=security)))
         fronts = first.directory
@@ -295,10 +296,15 @@ def magic_prime(prepared: Prepared, context: int) -> int | None:
     return binidx.magic_prime(prepared.tokens, context)
 
 
+def elsewhere(settings: Settings, home: Path) -> Settings:
+    """The same settings for a home of its own, with no service that runs."""
+    return replace(settings, home=home, catalog=None, chroma=None, connect=OFF)
+
+
 @contextmanager
 def _temporary_knowledge(settings: Settings) -> Iterator[Knowledge]:
     with (
         tempfile.TemporaryDirectory(prefix="rwkv-rag-", ignore_cleanup_errors=True) as home,
-        open_parts(replace(settings, home=Path(home), connect=OFF)) as parts,
+        open_parts(elsewhere(settings, Path(home))) as parts,
     ):
         yield parts.knowledge

@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING
 
 from rwkv_rag import models
 from rwkv_rag.config import FAKE
-from rwkv_rag.interfaces import Embedder, Generator, Knowledge, Models, Reader, Reranker, Tuner
+from rwkv_rag.interfaces import (
+    Embedder,
+    Generator,
+    Knowledge,
+    Models,
+    Reader,
+    Reranker,
+    Supervision,
+    Tuner,
+)
 from rwkv_rag.services.contracts import (
     EMBEDDER,
     GENERATOR,
@@ -24,6 +33,7 @@ from rwkv_rag.services.contracts import (
     MODELS,
     READER,
     RERANKER,
+    SUPERVISION,
     TUNER,
 )
 from rwkv_rag.services.remote import remote
@@ -40,6 +50,7 @@ class Parts:
     """The objects of one home: those of running services, or of this process.
 
     knowledge, tuner, models, embedder, reranker, reader    as their Protocols say
+    supervision     of `rwkv-rag up` where it runs on this home, else None
     connected       whether services that run are used
     writes_here     whether this process writes answers because no service has the model asked for
     """
@@ -51,12 +62,14 @@ class Parts:
         index: Transport,
         tuning: Transport,
         writing: Transport | None = None,
+        control: Transport | None = None,
         connected: bool = False,
         model: str = "",
         tuned: str = "",
         close: Callable[[], None] = lambda: None,
     ) -> None:
-        """Transports to the three services; `writing` to another that writes answers than `llm`.
+        """Transports to the three services; `writing` to another that writes answers than `llm`,
+        `control` to the supervisor.
 
         `model` and `tuned` are who writes when nobody is named; empty: as the service is set up.
         `close` lets go of what is behind the transports.
@@ -68,6 +81,7 @@ class Parts:
         self.embedder: Embedder = remote(EMBEDDER, llm)
         self.reranker: Reranker = remote(RERANKER, llm)
         self.reader: Reader = remote(READER, llm)
+        self.supervision: Supervision | None = remote(SUPERVISION, control) if control else None
         self.connected = connected
         self.writes_here = writing is not None
         self._default = model, tuned
