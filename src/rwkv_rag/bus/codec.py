@@ -94,6 +94,8 @@ def _check_size(size: int) -> None:
 
 
 def _line(error: BaseException) -> str:
+    if isinstance(error, UnicodeEncodeError):
+        return "it holds text with half a character"
     return " ".join(str(error).split()) or type(error).__name__
 
 

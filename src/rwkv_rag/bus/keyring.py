@@ -98,7 +98,10 @@ def read_peer(file: Path) -> Key:
     """The file of a peer: the server's public key and a pair. Raises InputError."""
     key = _read_secret(file)
     if not key.server:
-        raise InputError(f"{file} is not a key for connecting; make one with `rwkv-rag keys add`")
+        raise InputError(
+            f"{file} is the key of no peer; make one with `rwkv-rag keys add` where the services"
+            " are"
+        )
     return key
 
 
