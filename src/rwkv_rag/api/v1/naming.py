@@ -1,0 +1,93 @@
+"""Names of models in requests: who writes, with what tuned, from which knowledge base.
+
+MODEL            a model that writes, as `/v1/models` lists it; "default": the one in use
+MODEL:TUNED      with a tuned state or adapter
+MODEL@KB         answers from a knowledge base; MODEL:TUNED@KB both
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from rwkv_rag.api.faults import Refused
+from rwkv_rag.app import Parts
+from rwkv_rag.errors import CorruptData, InputError, NotFound
+from rwkv_rag.types import Writer
+
+DEFAULT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Who writes, and the knowledge base, if any."""
+
+    writer: Writer
+    kb: str = ""
+
+    @property
+    def who(self) -> tuple[str, str]:
+        """The writer as `Parts` wants it: model and tuned."""
+        return self.writer.model, self.writer.tuned
+
+
+def chosen(parts: Parts, name: str, knowledge_base: str | None = None) -> Chosen:
+    """What `name` means; `knowledge_base` says the base apart from it. Raises Refused (404)."""
+    found = _found(parts, name)
+    if knowledge_base:
+        if found.kb not in ("", knowledge_base):
+            error = InputError(
+                f"the model names the knowledge base {found.kb!r} and knowledge_base another, "
+                f"{knowledge_base!r}; name one"
+            )
+            raise Refused(error, param="knowledge_base")
+        found = replace(found, kb=knowledge_base)
+    return found
+
+
+def names(parts: Parts) -> Iterator[tuple[str, Literal["chat", "knowledge"]]]:
+    """What `/v1/models` lists of those who write, and whether they write from documents."""
+    bases = parts.knowledge.bases()
+    for number, writer in enumerate(parts.models.writers()):
+        yield writer.name, "chat"
+        if not number:
+            for base in bases:
+                yield f"{writer.name}@{base.name}", "knowledge"
+        for tuned in _tuned(parts, writer):
+            yield f"{writer.name}:{tuned}", "chat"
+
+
+def _tuned(parts: Parts, writer: Writer) -> list[str]:
+    try:
+        return [tuned.name for tuned in parts.models.tuned(writer.model)]
+    except CorruptData:  # what cannot be read is not offered
+        return []
+
+
+def _found(parts: Parts, name: str) -> Chosen:
+    writers = {writer.name: writer for writer in parts.models.writers()}
+    rest, kb = _split(name, "@", writers)
+    first, tuned = _split(rest, ":", writers)
+    if first == DEFAULT and first not in writers:
+        return Chosen(_writer(parts, "", tuned), kb)
+    if first not in writers:
+        listed = ", ".join([DEFAULT, *writers])
+        error = NotFound(f"there is no model {first!r}; there are: {listed}")
+        raise Refused(error, param="model", code="model_not_found")
+    return Chosen(_writer(parts, writers[first].model, tuned), kb)
+
+
+def _writer(parts: Parts, model: str, tuned: str) -> Writer:
+    try:
+        return parts.writer(model, tuned)
+    except NotFound as error:
+        raise Refused(error, param="model", code="model_not_found") from error
+
+
+def _split(name: str, mark: str, whole: dict[str, Writer]) -> tuple[str, str]:
+    """The parts around the last `mark`, unless the name as it stands is a writer's."""
+    if name in whole or mark not in name:
+        return name, ""
+    first, _, second = name.rpartition(mark)
+    return first, second
