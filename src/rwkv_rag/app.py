@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rwkv_rag import models
+from rwkv_rag.bus.address import Address
 from rwkv_rag.config import BUILTIN, FAKE, Settings, running
 from rwkv_rag.errors import Busy, InputError
 from rwkv_rag.interfaces import Knowledge, Models
@@ -34,6 +35,7 @@ from rwkv_rag.services.remote import remote
 if TYPE_CHECKING:
     from rwkv_rag.bus.security import PeerSecurity
     from rwkv_rag.bus.transport import Incoming, Transport
+    from rwkv_rag.bus.zeromq import ZeroMQ
     from rwkv_rag.evaluation.report import Report
     from rwkv_rag.rwkv.tuned import Tuned
     from rwkv_rag.tuning.dataset import Prepared
@@ -66,39 +68,37 @@ def open_parts(settings: Settings) -> Parts:
         index = far.get("index") or here(_beside_others(settings, index_service(settings, llm)))
         tuning = far.get("tuning") or here(tuning_service(settings))
         stranger = "llm" in far and settings.named and not _serves(llm, settings.model)
-        named = settings.named or "llm" not in far
         return Parts(
             llm=llm,
             index=index,
             tuning=tuning,
             writing=here(llm_service(settings)) if stranger else None,
             control=far.get("control"),
+            sends_files="index" in far and not Address.parse(far["index"].front).loopback,
             connected=bool(far),
-            model=settings.model if named else "",
+            model=settings.model if settings.named or "llm" not in far else "",
             tuned=settings.tuned,
             close=held.pop_all().close,
         )
 
 
-def _connections(settings: Settings, held: ExitStack) -> dict[str, Transport]:
-    """A transport to each service that runs and is to be used."""
-    if settings.connect == OFF:
-        return {}
-    found = _running(settings.home) if not settings.connect else None
-    if not settings.connect and found is None:
+def _connections(settings: Settings, held: ExitStack) -> dict[str, ZeroMQ]:
+    """A connection to each service that runs and is to be used."""
+    found = None if settings.connect else _running(settings.home)
+    if settings.connect == OFF or not (settings.connect or found):
         return {}
     from rwkv_rag.bus.zeromq import ZeroMQ
 
     security = _security(settings, found)
-    if found is not None:
-        fronts: Mapping[str, str] = {**found.services, "control": found.control}
+
+    def connection(front: str) -> ZeroMQ:
+        return held.enter_context(closing(ZeroMQ(front, security=security)))
+
+    if found:
+        fronts = {**found.services, "control": found.control}
     else:
-        first = held.enter_context(closing(ZeroMQ(settings.connect, security=security)))
-        fronts = first.directory
-    return {
-        name: held.enter_context(closing(ZeroMQ(url, security=security)))
-        for name, url in fronts.items()
-    }
+        fronts = connection(settings.connect).directory
+    return {name: connection(front) for name, front in fronts.items()}
 
 
 def _running(home: Path) -> running.Running | None:

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from rwkv_rag.rag.pipeline import Pipeline
     from rwkv_rag.tuning.from_knowledge import RowEvent
 
+Lend = Callable[[Generator], Generator]
+
 
 class Parts:
     """The objects of one home: those of running services, or of this process.
@@ -63,6 +65,7 @@ class Parts:
         tuning: Transport,
         writing: Transport | None = None,
         control: Transport | None = None,
+        sends_files: bool = False,
         connected: bool = False,
         model: str = "",
         tuned: str = "",
@@ -71,11 +74,16 @@ class Parts:
         """Transports to the three services; `writing` to another that writes answers than `llm`,
         `control` to the supervisor.
 
+        `sends_files`: the index service is on another machine, and cannot read files of this one.
         `model` and `tuned` are who writes when nobody is named; empty: as the service is set up.
         `close` lets go of what is behind the transports.
         """
         self._writing = writing or llm
         self.knowledge: Knowledge = remote(KNOWLEDGE, index)
+        if sends_files:
+            from rwkv_rag.knowledge.sending import sending
+
+            self.knowledge = sending(self.knowledge)
         self.tuner: Tuner = remote(TUNER, tuning)
         self.models: Models = remote(MODELS, self._writing)
         self.embedder: Embedder = remote(EMBEDDER, llm)
@@ -113,22 +121,26 @@ class Parts:
         """
         return self._generator(self.writer(model, tuned))
 
-    def answerer(self, model: str = "", tuned: str = "") -> Answerer:
+    def answerer(self, model: str = "", tuned: str = "", *, lend: Lend | None = None) -> Answerer:
         """What answers from given passages, in the way its models were measured best at.
 
-        Strict answers are the reader's unless the model is the user's own. Raises as `generator`.
+        Strict answers are the reader's unless the model is the user's own. `lend` may put something
+        before the generator that writes. Raises as `generator`.
         """
         from rwkv_rag.rag.answering import Answerer
 
         writer = self.writer(model, tuned)
         generator = self._generator(writer) if writer.writes else None
+        if lend and generator:
+            generator = lend(generator)
         return Answerer(models.answering(writer), reader=self.reader, generator=generator)
 
-    def pipeline(self, model: str = "", tuned: str = "") -> Pipeline:
-        """What answers questions from knowledge bases. Raises as `generator`."""
+    def pipeline(self, model: str = "", tuned: str = "", *, lend: Lend | None = None) -> Pipeline:
+        """What answers questions from knowledge bases. Arguments and errors as `answerer`."""
         from rwkv_rag.rag.pipeline import Pipeline
 
-        return Pipeline(self.knowledge, self.answerer(model, tuned), check_documents=True)
+        answerer = self.answerer(model, tuned, lend=lend)
+        return Pipeline(self.knowledge, answerer, check_documents=True)
 
     def training_rows(
         self,

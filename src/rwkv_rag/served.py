@@ -100,7 +100,14 @@ def index_service(settings: Settings, llm: Transport) -> Served:
         from rwkv_rag.knowledge.library import Library
 
         reranker = remote(RERANKER, llm) if weight else None
-        opened = Library(settings.home, remote(EMBEDDER, llm), reranker, rerank_weight=weight)
+        opened = Library(
+            settings.home,
+            remote(EMBEDDER, llm),
+            reranker,
+            rerank_weight=weight,
+            catalog=settings.catalog,
+            chroma=settings.chroma,
+        )
         return held.enter_context(closing(opened))
 
     def warm() -> None:

@@ -6,7 +6,7 @@ Knows the documents and the questions, and nothing of how they are answered.
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
@@ -61,8 +61,10 @@ def demo(ctx: typer.Context, model: Model = None, home: Home = None) -> None:
     here = session(ctx, home, model, connect="")
     if home is not None:
         return _show(here)
+    from rwkv_rag import app
+
     with tempfile.TemporaryDirectory(prefix="rwkv-rag-demo-", ignore_cleanup_errors=True) as folder:
-        _show(Session(replace(here.settings, home=Path(folder)), here.screen))
+        _show(Session(app.elsewhere(here.settings, Path(folder)), here.screen))
 
 
 def _show(here: Session) -> None:

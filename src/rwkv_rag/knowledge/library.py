@@ -36,7 +36,7 @@ class Library:
     """All knowledge bases below `home`. Models may be given as functions that load them.
 
     `rerank_weight` is the reranker's part of a reranked score; `exact_below` the number of chunks
-    from which Chroma serves a base.
+    from which Chroma serves a base; `catalog` and `chroma` are paths that lie elsewhere.
     """
 
     def __init__(
@@ -47,9 +47,11 @@ class Library:
         *,
         rerank_weight: float = RERANK_WEIGHT,
         exact_below: int = EXACT_BELOW,
+        catalog: Path | None = None,
+        chroma: Path | None = None,
     ) -> None:
-        self._catalog = Catalog(home / "catalog.sqlite3")
-        self._dense = DenseIndex(self._catalog, home, exact_below=exact_below)
+        self._catalog = Catalog(catalog or home / "catalog.sqlite3")
+        self._dense = DenseIndex(self._catalog, chroma or home / "chroma", exact_below=exact_below)
         self._writer = FileLock(home / "writer.lock")
         self._given_embedder = embedder
         self._given_reranker = reranker

@@ -31,10 +31,13 @@ PREFIX = "kb-"
 class DenseIndex:
     """Nearest chunks of a base. Opens Chroma only for a base that is large enough."""
 
-    def __init__(self, catalog: Catalog, home: Path, *, exact_below: int = EXACT_BELOW) -> None:
+    def __init__(
+        self, catalog: Catalog, directory: Path, *, exact_below: int = EXACT_BELOW
+    ) -> None:
+        """`directory` is Chroma's; its lock lies beside it."""
         self._catalog = catalog
-        self._directory = home / "chroma"
-        self._lock = FileLock(home / "chroma.lock")
+        self._directory = directory
+        self._lock = FileLock(directory.with_name(f"{directory.name}.lock"))
         self._exact_below = exact_below
         self._exact = ExactStore()
         self._exact_generation: dict[str, int] = {}
