@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from rwkv_rag.cli import ask, bases, demo, evaluate, index, tune, ui
+from rwkv_rag.cli import ask, bases, demo, doctor, evaluate, index, keys, tune, ui, up
 from rwkv_rag.cli.messages import translate
 from rwkv_rag.cli.screen import printable
 from rwkv_rag.config import locale_language
@@ -106,8 +106,12 @@ def command(language: Language) -> Any:
     app.command("search")(ask.search)
     app.add_typer(bases.app, name="kb", help="Knowledge bases: list, show, create, delete.")
     app.add_typer(tune.app, name="tune", help="Fine-tuning: prepare rows, start and follow jobs.")
+    app.add_typer(keys.app, name="keys", help="Keys of machines that may reach the services.")
     app.command("demo")(demo.demo)
     app.command("ui")(ui.ui)
+    for name in ("up", "status", "down", "restart", "worker", "config"):
+        app.command(name)(getattr(up, name))
+    app.command("doctor")(doctor.doctor)
     app.command("eval")(evaluate.evaluate)
     app.command("bench")(evaluate.bench)
     tree = get_command(app)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,22 @@ class Effective:
         lines = [f"# {self.file}" if self.file else f"# defaults (no {config.place.NAME} found)"]
         lines += [f"# {name}: {source}" for name, source in self.beside.items()]
         return "\n".join([*lines, files.written(self.ragq)])
+
+    def json(self) -> dict[str, Any]:
+        """The same for programs."""
+        source = str(self.file) if self.file else ""
+        values = self.ragq.model_dump(mode="json", exclude_none=True)
+        return {"file": source, "beside": dict(self.beside), "configuration": values}
+
+    def with_ports(self, *, ui: int | None, api: int | None) -> Effective:
+        """The same, with other ports where they are given. Raises InputError where both are one."""
+        ragq = self.ragq
+        for name, port in (("ui", ui), ("api", api)):
+            if port is not None:
+                section = getattr(ragq, name).model_copy(update={"port": port})
+                ragq = ragq.model_copy(update={name: section})
+        files.check_ports(self.file, ragq)
+        return replace(self, ragq=ragq)
 
 
 def load(

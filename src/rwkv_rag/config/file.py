@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from rwkv_rag.config.place import NAME
 from rwkv_rag.config.ragq import SERVICES, Ragq
 from rwkv_rag.config.renamed import better
 from rwkv_rag.errors import InputError
@@ -165,11 +166,17 @@ def _check(path: Path, ragq: Ragq) -> None:
             f"{path}: index.chunk_overlap is {ragq.index.chunk_overlap}; "
             f"it must be less than index.chunk_size, {ragq.index.chunk_size}"
         )
+    check_ports(path, ragq)
+
+
+def check_ports(path: Path | None, ragq: Ragq) -> None:
+    """Raise InputError where two listen at one port."""
     taken: dict[int, str] = {}
     for key, port in ports(ragq):
         if port in taken:
             raise InputError(
-                f"{path}: {taken[port]} and {key} are both {port}; give each a port of its own"
+                f"{path or NAME}: {taken[port]} and {key} are both {port};"
+                " give each a port of its own"
             )
         taken[port] = key
 

@@ -1,7 +1,7 @@
 """The processes behind `rwkv-rag up`: routers, workers, the API, the pages, and who watches them.
 
-    up ─▶ supervisor ─ one keeper a process ─▶ python -m rwkv_rag.processes   (router | worker | program)
-          │                                       told on stdin what to be; ends when stdin closes
+    up ─▶ supervisor ─ one keeper a process ─▶ python -m rwkv_rag.processes
+          │                                     router, worker or program, as told on stdin
           └ control: `interfaces.Supervision` over the bus, for status, restart and down
 
     plan        which processes `ragq.yml` asks for, and their addresses

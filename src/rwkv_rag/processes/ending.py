@@ -42,9 +42,7 @@ class Ending:
         signal.signal(signal.SIGTERM, lambda *_: self._asked.set())
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's affair
         threading.Thread(target=self._read, name="stdin", daemon=True).start()
-        threading.Thread(
-            target=self._end, args=(stop, grace_s), name="ending", daemon=True
-        ).start()
+        threading.Thread(target=self._end, args=(stop, grace_s), name="ending", daemon=True).start()
 
     def _read(self) -> None:
         with suppress(OSError):

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO
@@ -54,7 +54,7 @@ class Keeper:
         *,
         say: Say,
         environment: Mapping[str, str],
-        changed: Callable[[], None] = lambda: None,
+        changed: Callable[[Keeper], None] = lambda _: None,
         patience: Patience | None = None,
     ) -> None:
         self.name, self.order = name, order
@@ -182,4 +182,12 @@ class Keeper:
 
     def _become(self, state: ServiceState) -> None:
         self.state = state
-        self._changed()
+        self._changed(self)
+
+
+def end(keepers: Sequence[Keeper], within_s: float | None = None) -> None:
+    """End all; they are asked first, so that they finish side by side."""
+    for keeper in keepers:
+        keeper.ask_to_end()
+    for keeper in keepers:
+        keeper.end(within_s)

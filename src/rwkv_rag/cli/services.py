@@ -1,0 +1,78 @@
+"""The services as `rwkv-rag status` shows them. Knows no process."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from rich.table import Table
+
+from rwkv_rag.cli.screen import Screen
+from rwkv_rag.config.running import Running
+from rwkv_rag.messages import explain_reason
+from rwkv_rag.types import QueueStatus, ServiceStatus
+
+COLUMNS = (
+    *("service", "state", "waiting", "in flight", "served", "failed", "p50", "p99"),
+    *("workers", "memory", "restarts", "address"),
+)
+STYLES = {"ready": "green", "failed": "red", "starting": "yellow", "restarting": "yellow"}
+
+
+def as_json(found: Running, services: list[ServiceStatus]) -> dict[str, Any]:
+    """Everything that is known, for programs."""
+    return {"running": True, "pid": found.pid, "services": [asdict(each) for each in services]}
+
+
+def show(screen: Screen, found: Running, services: list[ServiceStatus]) -> None:
+    """A table of the services, and a line for each worker and each problem."""
+    table = Table(box=None, pad_edge=False)
+    for column in COLUMNS:
+        table.add_column(screen.text(column))
+    for service in services:
+        table.add_row(*_row(screen, service), style=STYLES.get(service.state, ""))
+    screen.out.print(table)
+    for service in services:
+        for line in _workers(screen, service.queue):
+            screen.out.print(line, style="dim")
+        if service.reason:
+            reason = explain_reason(service.reason, screen.language)
+            screen.say("{name}: {reason}", name=service.name, reason=reason)
+    screen.say("process {pid} runs them", style="dim", pid=found.pid)
+
+
+def _row(screen: Screen, service: ServiceStatus) -> list[str]:
+    queue = service.queue
+    counts = [""] * 6 + [""]
+    if queue:
+        times = [_ms(queue.latency_s.get(name)) for name in ("p50", "p99")]
+        numbers = (sum(queue.waiting.values()), queue.in_flight, queue.served, queue.failed)
+        counts = [*map(str, numbers), *times, str(len(queue.workers))]
+    rest = [_mb(service.memory_bytes), str(service.restarts), service.address]
+    return [service.name, screen.text(service.state), *counts, *rest]
+
+
+def _workers(screen: Screen, queue: QueueStatus | None) -> list[str]:
+    lines = []
+    for worker in queue.workers if queue else ():
+        facts = dict(worker.facts)
+        memory = _mb(int(facts.pop("memory_bytes", 0)))
+        said = [f"{name} {value}" for name, value in facts.items() if value != ""]
+        text = screen.text(
+            "{name}: {busy} of {slots} at work, {served} served, {memory}",
+            name=worker.name,
+            busy=worker.in_flight,
+            slots=worker.slots,
+            served=worker.served,
+            memory=memory,
+        )
+        lines.append(", ".join([f"  {text}", *said]))
+    return lines
+
+
+def _ms(seconds: float | None) -> str:
+    return "" if seconds is None else f"{1000 * seconds:.1f} ms"
+
+
+def _mb(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.0f} MB"
