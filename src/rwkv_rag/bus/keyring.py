@@ -45,13 +45,13 @@ class Keyring:
 
     def server(self) -> Key:
         """The server's pair. Raises InputError where none was made, or others can read it."""
-        if not self._server.exists():
+        if not _present(self._server):
             raise InputError(f"there are no keys in {self.folder}; make them with `rwkv-rag keys`")
         return _read_secret(self._server)
 
     def make(self) -> Key:
         """The server's pair, made now where there is none."""
-        if not self._server.exists():
+        if not _present(self._server):
             _make_folders(self.allowed)
             _write(self._server, _pair(), "The server's own key. Secret: never give it away.")
         return self.server()
@@ -64,9 +64,8 @@ class Keyring:
 
     def add(self, name: str, out: Path) -> Key:
         """Let in a new peer, whose file `out` is then to be moved to its machine."""
-        server = self.make()
-        public_file = self._file(name)
-        if public_file.exists():
+        public_file, server = self._file(name), self.make()
+        if _present(public_file):
             raise AlreadyExists(
                 f"{name} has a key already; remove it first, or choose another name"
             )
@@ -82,9 +81,11 @@ class Keyring:
         """Shut a peer out. Raises NotFound with the names there are."""
         try:
             self._file(name).unlink()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             known = ", ".join(self.peers()) or "none"
             raise NotFound(f"no key is called {name}; there are: {known}") from None
+        except OSError as error:
+            raise InputError(f"the key {name} cannot be removed: {error.strerror}") from error
 
     def _file(self, name: str) -> Path:
         if not _NAME.fullmatch(name):
@@ -144,6 +145,16 @@ def _read_secret(file: Path) -> Key:
     return key
 
 
+def _present(file: Path) -> bool:
+    try:
+        file.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise InputError(f"the key {file} cannot be read: {error.strerror}") from error
+    return True
+
+
 def _parsed(file: Path) -> Key:
     with file.open("rb") as stream:
         text = stream.read(MAX_FILE_BYTES)
@@ -171,9 +182,13 @@ def _write(file: Path, key: Key, title: str) -> None:
     text = "\n".join([f"# {title}", "curve", *lines, ""])
     try:
         handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
     except FileExistsError:
         raise AlreadyExists(f"{file} is there already; choose another file with --out") from None
     except OSError as error:
+        raise InputError(f"{file} cannot be written: {error.strerror}") from error
+    try:
+        with open(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+    except OSError as error:  # a full disk; half a key would only be in the way
+        file.unlink(missing_ok=True)
         raise InputError(f"{file} cannot be written: {error.strerror}") from error

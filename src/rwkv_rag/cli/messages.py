@@ -66,6 +66,15 @@ CHINESE = {
     ),
     "Port on 127.0.0.1.": "127.0.0.1 上的端口。",
     "Open a browser.": "打开浏览器。",
+    "Check this machine, what is installed, the settings and the stored data.": (
+        "检查本机、已安装的组件、设置和存储的数据。"
+    ),
+    "ok": "正常",
+    "warn": "注意",
+    "fail": "错误",
+    "{ok} fine, {warn} to look at, {fail} to mend": (
+        "{ok} 项正常，{warn} 项需注意，{fail} 项需处理"
+    ),
     "Measure retrieval and answers over a file of questions.": "用问题文件评测检索和回答。",
     "Questions, one JSON object a line (.jsonl or .jsonl.xz).": (
         "问题文件，每行一个 JSON 对象（.jsonl 或 .jsonl.xz）。"
@@ -75,6 +84,30 @@ CHINESE = {
     ),
     "Only the first N questions.": "只用前 N 个问题。",
     "Measure the speed of a model on this machine.": "测量模型在本机上的速度。",
+    # keys
+    "Keys of machines that may reach the services.": "可以访问服务的机器的密钥。",
+    "Keys of the services and of the machines that may reach them.": (
+        "服务的密钥，以及可以访问服务的机器的密钥。"
+    ),
+    "What the other machine is called.": "另一台机器的名称。",
+    "Show the public key of the services, made now if there is none, and who is let in.": (
+        "显示服务的公钥（没有则现在生成），以及允许访问的机器。"
+    ),
+    "Make a key for another machine; the file is all that it needs.": (
+        "为另一台机器生成密钥；它只需要这一个文件。"
+    ),
+    "File to write the key to (default: NAME.key).": "密钥写入哪个文件（默认为 名称.key）。",
+    "Let the owner of a key in no longer.": "不再允许某个密钥的持有者访问。",
+    "public key of the services: {key}": "服务的公钥：{key}",
+    "nobody else is let in; `rwkv-rag keys add NAME` makes a key": (
+        "没有其他机器可以访问；用 `rwkv-rag keys add 名称` 生成密钥"
+    ),
+    "public key": "公钥",
+    "wrote {file}": "已写入 {file}",
+    "move it to the other machine over a safe way (scp): who has it can use the services": (
+        "请用安全的方式（scp）把它移到另一台机器：持有者就能使用服务"
+    ),
+    "{name} is let in no longer": "不再允许 {name} 访问",
     # fine-tuning
     "Fine-tuning: prepare rows, start and follow jobs.": "微调：准备数据，启动并查看任务。",
     # training rows

@@ -77,6 +77,7 @@ CHINESE: tuple[tuple[str, str], ...] = (
     ),
     (r"no key is called (.+); there are: none", "没有名为 {0} 的密钥；现在还没有任何密钥"),
     (r"no key is called (.+); there are: (.+)", "没有名为 {0} 的密钥；有：{1}"),
+    (r"the key (.+) cannot be removed: (?P<why>.+)", "密钥 {0} 无法移除：{1}"),
     (r"(.+) cannot be made: (?P<why>.+)", "无法建立 {0}：{1}"),
     (r"(.+) cannot be written: (?P<why>.+)", "无法写入 {0}：{1}"),
 )
