@@ -1,0 +1,80 @@
+"""The data directory: whether it can be written, and who can read it. Knows no store."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from rwkv_rag.diagnosis.finding import Finding, fail, ok, warn
+
+BELONGS = "{path} belongs to user {owner}"
+OTHERS = "other users of this machine can read {path}"
+
+
+def home(path: Path) -> Iterator[Finding]:
+    """Whether the directory is there or can be made, is ours, and is nobody else's."""
+    if not path.exists():
+        above = next(each for each in path.parents if each.exists())
+        if os.access(above, os.W_OK | os.X_OK):
+            yield ok("data", "{path} is made when it is first needed", path=path)
+        else:
+            mend = "choose another with --home or RWKV_RAG_HOME"
+            said = "{path} cannot be made: {above} is not yours to write to"
+            yield fail("data", said, mend, path=path, above=above)
+        return
+    if refused := _refused(path):
+        mend = "chown -R $USER {path}, or choose another with --home"
+        yield fail("data", "{path} cannot be written: {why}", mend, path=path, why=refused)
+        return
+    yield ok("data", "{path} can be written", path=path)
+    yield from _strangers(path)
+
+
+def keys(home: Path) -> Iterator[Finding]:
+    """The keys that open the services to other machines: nobody but their owner may read them."""
+    path = home / "keys" / "server.key"
+    if not path.exists():
+        yield ok("keys", "no keys; nothing but this machine can connect")
+        return
+    status = path.stat()
+    if os.name == "posix" and status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        yield fail("keys", OTHERS, "chmod 600 {path}", path=path)
+    elif os.name == "posix" and status.st_uid != os.geteuid():
+        yield fail("keys", BELONGS, "chown $USER {path}", path=path, owner=_owner(path))
+    else:
+        yield ok("keys", "{path} is readable by its owner only", path=path)
+
+
+def _refused(path: Path) -> str:
+    """What the system says to a new file; empty where it may be written."""
+    try:
+        with tempfile.TemporaryFile(dir=path):
+            return ""
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def _strangers(path: Path) -> Iterator[Finding]:
+    """Another owner, and other users who can get there: those who may enter all that is above."""
+    if os.name != "posix":
+        return
+    if path.stat().st_uid != os.geteuid():
+        mend = "chown -R $USER {path}"
+        yield warn("data", BELONGS, mend, path=path, owner=_owner(path))
+    if path.stat().st_mode & stat.S_IROTH and all(
+        above.stat().st_mode & stat.S_IXOTH for above in path.resolve().parents
+    ):
+        yield warn("data", OTHERS, "chmod 700 {path}", path=path)
+
+
+def _owner(path: Path) -> str:
+    import pwd
+
+    number = path.stat().st_uid
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
