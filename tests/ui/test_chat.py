@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from rwkv_rag import app
 from rwkv_rag.rag.pipeline import Pipeline
-from rwkv_rag.ui import engine
 from rwkv_rag.ui.server import SCRIPT
 
-from .conftest import engine as _engine  # noqa: F401  (skips this file without streamlit)
+from .conftest import parts as _parts  # noqa: F401  (skips this file without streamlit)
 
 from streamlit.testing.v1 import AppTest  # isort: skip
 
@@ -25,7 +25,7 @@ def ask(page: AppTest, question: str) -> AppTest:
     return page.chat_input[0].set_value(question).run()
 
 
-def test_without_a_base_the_page_says_where_to_make_one(shared: engine.Engine) -> None:
+def test_without_a_base_the_page_says_where_to_make_one(shared: app.Parts) -> None:
     page = opened()
     assert not page.exception
     assert "Knowledge page" in page.info[0].value
@@ -93,8 +93,8 @@ def test_the_page_speaks_chinese(base: str) -> None:
     assert page.chat_input[0].placeholder == "请输入问题"
 
 
-def test_an_error_is_shown_in_the_conversation(base: str, shared: engine.Engine) -> None:
+def test_an_error_is_shown_in_the_conversation(base: str, shared: app.Parts) -> None:
     page = opened()
-    shared.library.delete(base)
+    shared.knowledge.delete(base)
     page = ask(page, "What is the annual fee?")
     assert not page.exception

@@ -5,9 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rwkv_rag.ui import engine, library
+from rwkv_rag import app
+from rwkv_rag.ui import library
 
-from .conftest import engine as _engine  # noqa: F401  (skips this file without streamlit)
+from .conftest import parts as _parts  # noqa: F401  (skips this file without streamlit)
 
 from streamlit.testing.v1 import AppTest  # isort: skip
 
@@ -26,17 +27,17 @@ def click(page: AppTest, label: str) -> AppTest:
     return next(button for button in page.button if button.label == label).click().run()
 
 
-def names(shared: engine.Engine) -> list[str]:
-    return [base.name for base in shared.library.bases()]
+def names(shared: app.Parts) -> list[str]:
+    return [base.name for base in shared.knowledge.bases()]
 
 
-def test_a_base_is_made_with_the_sizes_given(shared: engine.Engine) -> None:
+def test_a_base_is_made_with_the_sizes_given(shared: app.Parts) -> None:
     page = opened()
     page.text_input[0].set_value("手册")
     page.number_input[0].set_value(300)
     page.number_input[1].set_value(50)
     click(page, "Create")
-    made = shared.library.base("手册")
+    made = shared.knowledge.base("手册")
     assert (made.chunk_size, made.chunk_overlap) == (300, 50)
 
 
@@ -54,12 +55,12 @@ def test_documents_are_listed(base: str) -> None:
     assert page.dataframe[0].value["document"].tolist() == ["garden <b>.md"]
 
 
-def test_an_upload_is_indexed(base: str, shared: engine.Engine) -> None:
+def test_an_upload_is_indexed(base: str, shared: app.Parts) -> None:
     page = opened()
     page.file_uploader[0].upload("tools.txt", b"Spades can be borrowed.", "text/plain").run()
     click(page, "Index")
     assert not page.exception
-    assert "tools.txt" in [info.name for info in shared.library.documents(base)]
+    assert "tools.txt" in [info.name for info in shared.knowledge.documents(base)]
     assert "1 indexed" in page.success[0].value
 
 
@@ -70,12 +71,12 @@ def test_an_unreadable_upload_says_why(base: str) -> None:
     assert not page.exception and "white space" in page.warning[0].value
 
 
-def test_a_document_is_removed(base: str, shared: engine.Engine) -> None:
+def test_a_document_is_removed(base: str, shared: app.Parts) -> None:
     click(opened(), "Remove")
-    assert shared.library.documents(base) == []
+    assert shared.knowledge.documents(base) == []
 
 
-def test_deleting_a_base_takes_two_clicks(base: str, shared: engine.Engine) -> None:
+def test_deleting_a_base_takes_two_clicks(base: str, shared: app.Parts) -> None:
     page = click(opened(), "Delete this knowledge base")
     assert names(shared) == [base]
     click(page, "Cancel")

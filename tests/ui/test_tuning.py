@@ -17,22 +17,20 @@ from rwkv_rag.errors import InputError
 from rwkv_rag.rwkv.tuned import Shelf
 from rwkv_rag.tuning.from_knowledge import RowEvent
 from rwkv_rag.types import TuneSettings
-from rwkv_rag.ui import engine, recipe, rows, tuner
+from rwkv_rag.ui import parts, recipe, rows
 
-from .conftest import engine as _engine  # noqa: F401  (skips this file without streamlit)
+from .conftest import parts as _parts  # noqa: F401  (skips this file without streamlit)
 from .stand_in import StandInTuner
 
 from streamlit.testing.v1 import AppTest  # isort: skip
 
 
 @pytest.fixture
-def bench(shared: engine.Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInTuner]:
+def bench(shared: app.Parts, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInTuner]:
     """The tuner behind the pages of this test."""
     stand_in = StandInTuner()
-    monkeypatch.setattr(app, "open_tuner", lambda settings: stand_in, raising=False)
-    tuner._open.clear()
+    monkeypatch.setattr(shared, "tuner", stand_in)
     yield stand_in
-    tuner._open.clear()
 
 
 def script() -> None:
@@ -102,7 +100,7 @@ def test_rows_of_a_file_are_used_where_they_lie(bench: StandInTuner, tmp_path: P
     assert job.settings.data == file and job.settings.name == "garden-state"
     assert job.settings.method == "state"
     assert "Started garden" in page.success[0].value
-    assert not list(engine.settings().home.rglob("*.jsonl"))
+    assert not list(parts.settings().home.rglob("*.jsonl"))
 
 
 def test_a_bad_line_blocks_until_it_is_skipped(bench: StandInTuner, tmp_path: Path) -> None:
@@ -142,14 +140,12 @@ def test_only_files_of_rows_are_read(bench: StandInTuner, path: str) -> None:
     assert len(page.error) == 1 and "Use these rows" not in labels(page)
 
 
-def test_an_upload_that_cannot_be_read_is_not_kept(
-    bench: StandInTuner, shared: engine.Engine
-) -> None:
+def test_an_upload_that_cannot_be_read_is_not_kept(bench: StandInTuner, shared: app.Parts) -> None:
     page = opened()
     page.radio(key="tune_source").set_value("upload").run()
     page.file_uploader[0].upload("mine.jsonl.xz", b"no archive", "application/json").run()
     assert "damaged" in page.error[0].value
-    assert not list(shared.settings.home.rglob("mine*"))
+    assert not list(parts.settings().home.rglob("mine*"))
 
 
 @given(st.text(max_size=100))
@@ -165,9 +161,7 @@ def test_a_binidx_file_is_used_as_it_is(bench: StandInTuner, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "jsonl.xz"])
-def test_an_upload_lands_in_the_home(
-    bench: StandInTuner, shared: engine.Engine, ending: str
-) -> None:
+def test_an_upload_lands_in_the_home(bench: StandInTuner, shared: app.Parts, ending: str) -> None:
     content = "".join(json.dumps(each) + "\n" for each in lines(300)).encode()
     page = opened()
     page.radio(key="tune_source").set_value("upload").run()
@@ -177,30 +171,30 @@ def test_an_upload_lands_in_the_home(
     assert any("100 more" in caption.value for caption in page.caption)
     click(click(page, "Use these rows"), "Start")
     path = bench.jobs()[0].settings.data
-    assert path == shared.settings.home / "rows" / f"mine.{ending}"
+    assert path == parts.settings().home / "rows" / f"mine.{ending}"
     assert path.read_bytes() == data
 
 
 def test_rows_come_from_a_knowledge_base(
-    bench: StandInTuner, base: str, monkeypatch: pytest.MonkeyPatch
+    bench: StandInTuner, shared: app.Parts, base: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = {"question": "The fee?", "answer": "48.", "kind": "answer", "passages": ["The fee: 48."]}
     events = [event(None, 1), event(row, 1), event(row, 2)]
-    monkeypatch.setattr(app, "rows_from_knowledge", lambda *_, **__: iter(events), raising=False)
+    monkeypatch.setattr(shared, "training_rows", lambda *_, **__: iter(events))
     click(click(click(opened(), "Make rows"), "Use these rows"), "Start")
     path = bench.jobs()[0].settings.data
-    assert path == engine.settings().home / "rows" / "docs.jsonl"
+    assert path == parts.settings().home / "rows" / "docs.jsonl"
     assert [json.loads(line) for line in path.read_text("utf-8").splitlines()] == [row, row]
 
 
 def test_rows_made_before_an_error_are_kept(
-    bench: StandInTuner, base: str, monkeypatch: pytest.MonkeyPatch
+    bench: StandInTuner, shared: app.Parts, base: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object, **__: object) -> Iterator[RowEvent]:
         yield event(lines(1)[0], 1)
         raise InputError("the model went away")
 
-    monkeypatch.setattr(app, "rows_from_knowledge", broken, raising=False)
+    monkeypatch.setattr(shared, "training_rows", broken)
     page = click(opened(), "Make rows")
     assert "went away" in page.error[0].value
     assert "Use these rows" in labels(page)
@@ -260,7 +254,7 @@ def test_entries_outlive_a_look_at_another_step(bench: StandInTuner, tmp_path: P
 def test_a_result_gets_a_name_nobody_has(bench: StandInTuner, tmp_path: Path) -> None:
     file = write(tmp_path / "garden.jsonl", lines(3))
     started(bench, tmp_path, "garden-state")
-    (engine.settings().home / "tuned" / "garden-state-2").mkdir(parents=True)
+    (parts.settings().home / "tuned" / "garden-state-2").mkdir(parents=True)
     page = opened()
     page.segmented_control(key="tune_step").set_value("rows").run()
     page = click(read_file(page, file), "Use these rows")

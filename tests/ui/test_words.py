@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import engine  # skips this file without streamlit
+from .conftest import parts  # skips this file without streamlit
 
 from rwkv_rag.ui.words import CHINESE  # isort: skip
 
-SOURCE = Path(engine.__file__).parent
+SOURCE = Path(parts.__file__).parent
 
 
 def fields(text: str) -> set[str]:

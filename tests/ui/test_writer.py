@@ -9,10 +9,9 @@ import pytest
 
 from rwkv_rag import models
 from rwkv_rag.config import Settings
-from rwkv_rag.ui import engine
 from rwkv_rag.ui.server import SCRIPT
 
-from .conftest import engine as _engine  # noqa: F401  (skips this file without streamlit)
+from .conftest import opened as shared_parts  # skips this file without streamlit
 
 from streamlit.testing.v1 import AppTest  # isort: skip
 
@@ -48,16 +47,12 @@ def shelve(home: Path, name: str, *, kind: str = "state", base: str = "") -> Non
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
     """A home with one base, read by the model in the package."""
-    engine.configure(Settings(home=tmp_path / "home"))
-    library = engine.shared().library
-    library.create("docs")
     file = tmp_path / "garden.md"
     file.write_text("# Garden\n\nThe annual fee is 48 pounds.\n", encoding="utf-8")
-    list(library.index("docs", [file]))
-    yield tmp_path / "home"
-    library.close()  # type: ignore[attr-defined]
-    engine._open.clear()
-    engine._configured.clear()
+    with shared_parts(Settings(home=tmp_path / "home")) as shared:
+        shared.knowledge.create("docs")
+        list(shared.knowledge.index("docs", [file]))
+        yield tmp_path / "home"
 
 
 def opened(**query: str) -> AppTest:

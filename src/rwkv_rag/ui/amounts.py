@@ -23,6 +23,15 @@ def duration(seconds: float | None) -> str:
     return text("{hours} h {minutes} min", hours=whole // 3600, minutes=whole % 3600 // 60)
 
 
+def latency(seconds: float | None) -> str:
+    """ "0.4 ms", "38 ms", "1.2 s"; a dash for what is not known."""
+    if seconds is None or not 0 <= seconds < 1e8:
+        return "–"
+    if seconds >= 1:
+        return text("{seconds:.1f} s", seconds=seconds)
+    return f"{seconds * 1e3:.0f} ms" if seconds >= 0.01 else f"{seconds * 1e3:.1f} ms"
+
+
 def count(number: int) -> str:
     """ "12.4 M", "32,768"."""
     return f"{number / 1e6:.1f} M" if number >= 1_000_000 else f"{number:,}"

@@ -5,16 +5,15 @@ Knows no store and no model. A session's conversation lives in its own `st.sessi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import streamlit as st
 
-from rwkv_rag.config import Settings
+from rwkv_rag import app
 from rwkv_rag.rag.answering import Mode
 from rwkv_rag.rag.rewrite import TURNS, remembered
 from rwkv_rag.types import Answer, Citation, Delta, Hit
-from rwkv_rag.ui import engine, sources, writer
+from rwkv_rag.ui import parts, sources, writer
 from rwkv_rag.ui.notices import errors_shown
 from rwkv_rag.ui.words import text
 
@@ -29,19 +28,18 @@ class Options:
     base: str
     mode: Mode
     top_k: int
-    writer: writer.Writer
+    writer: writer.Choice
 
 
 def page() -> None:
     """Draw the page and answer the question just typed, if any."""
-    shared = engine.shared()
-    with shared.turn():
-        bases = [base.name for base in shared.library.bases()]
+    shared = parts.shared()
+    bases = [base.name for base in shared.knowledge.bases()]
     _title()
     if not bases:
         st.info(text("There is no knowledge base yet. Make one on the Knowledge page."))
         return
-    options = _options(bases, shared.settings)
+    options = _options(bases, shared)
     for question, answer in _turns():
         _show_question(question)
         with st.chat_message("assistant", avatar=BOOK):
@@ -66,7 +64,7 @@ def _title() -> None:
     st.html(sources.title_html(text("Ask your documents"), claim))
 
 
-def _options(bases: list[str], settings: Settings) -> Options:
+def _options(bases: list[str], shared: app.Parts) -> Options:
     with st.sidebar:
         base = st.selectbox(text("Knowledge base"), bases, key="base")
         mode = st.radio(
@@ -77,8 +75,8 @@ def _options(bases: list[str], settings: Settings) -> Options:
             horizontal=True,
             key="mode",
         )
-        writing = writer.chosen(settings, mode or "strict")
-        passages = st.slider(text("Passages"), 1, 20, settings.top_k, key="top_k")
+        writing = writer.chosen(shared.models, mode or "strict")
+        passages = st.slider(text("Passages"), 1, 20, parts.settings().top_k, key="top_k")
         if st.button(text("New chat"), icon=":material/add_comment:", width="stretch"):
             st.session_state["turns"] = []
     return Options(base or bases[0], mode or "strict", passages, writing)
@@ -89,19 +87,16 @@ def _show_question(question: str) -> None:
         st.html(sources.text_html(question))
 
 
-def _stream(shared: engine.Engine, options: Options, question: str) -> Answer:
+def _stream(shared: app.Parts, options: Options, question: str) -> Answer:
     """Answer `question`, showing the text as it comes."""
     history = [remembered(asked, answer) for asked, answer in _turns()[-TURNS:]]
     place, shown = st.empty(), ""
     place.caption(text("Looking for passages …"))
 
-    def start() -> Iterator[Delta | Answer]:
-        pipeline = shared.pipeline(options.writer.model, options.writer.tuned)
-        return pipeline.answer(
-            question, kb=options.base, mode=options.mode, history=history, top_k=options.top_k
-        )
-
-    for event in shared.steps(start):
+    pipeline = shared.pipeline(options.writer.model, options.writer.tuned)
+    for event in pipeline.answer(
+        question, kb=options.base, mode=options.mode, history=history, top_k=options.top_k
+    ):
         if isinstance(event, Delta):
             shown += event.text
             place.html(sources.text_html(shown))

@@ -13,9 +13,10 @@ from typing import Any
 
 import streamlit as st
 
+from rwkv_rag import app
 from rwkv_rag.messages import explain_reason
 from rwkv_rag.types import KnowledgeBase
-from rwkv_rag.ui import engine
+from rwkv_rag.ui import parts
 from rwkv_rag.ui.notices import errors_shown, say_later, show_notices
 from rwkv_rag.ui.sources import plain, section_html, title_html
 from rwkv_rag.ui.words import language, text
@@ -25,9 +26,8 @@ SUFFIXES = ["txt", "md", "pdf"]
 
 def page() -> None:
     """Draw the page."""
-    shared = engine.shared()
-    with shared.turn():
-        bases = shared.library.bases()
+    shared = parts.shared()
+    bases = shared.knowledge.bases()
     st.html(title_html(text("Knowledge"), text("Documents stay in one directory on this machine.")))
     show_notices()
     _create(shared, expanded=not bases)
@@ -49,25 +49,22 @@ def safe_name(name: str) -> str:
     return cleaned[-120:] or "document.txt"
 
 
-def _create(shared: engine.Engine, *, expanded: bool) -> None:
+def _create(shared: app.Parts, *, expanded: bool) -> None:
     with st.expander(text("New knowledge base"), expanded=expanded, icon=":material/add:"):
         with st.form("create", border=False):
             name = st.text_input(text("Name"), key="new_name", max_chars=64)
             left, right = st.columns(2)
             size = left.number_input(
-                text("Passage length (characters)"), 50, 4000, shared.settings.chunk_size, 50
+                text("Passage length (characters)"), 50, 4000, parts.settings().chunk_size, 50
             )
             overlap = right.number_input(
-                text("Overlap (characters)"), 0, 1000, shared.settings.chunk_overlap, 10
+                text("Overlap (characters)"), 0, 1000, parts.settings().chunk_overlap, 10
             )
             wanted = st.form_submit_button(text("Create"), type="primary")
         if not wanted:
             return
         with errors_shown():
-            with shared.turn():
-                shared.library.create(
-                    name.strip(), chunk_size=int(size), chunk_overlap=int(overlap)
-                )
+            shared.knowledge.create(name.strip(), chunk_size=int(size), chunk_overlap=int(overlap))
             st.session_state["shown_base"] = name.strip()
             say_later("done", text("Created {name}.", name=name.strip()))
             st.rerun()
@@ -83,7 +80,7 @@ def _size(base: KnowledgeBase) -> str:
     )
 
 
-def _add_documents(shared: engine.Engine, base: KnowledgeBase) -> None:
+def _add_documents(shared: app.Parts, base: KnowledgeBase) -> None:
     st.html(section_html(text("Add documents")))
     uploads = st.file_uploader(
         text("Text, Markdown or PDF files"),
@@ -98,13 +95,13 @@ def _add_documents(shared: engine.Engine, base: KnowledgeBase) -> None:
             st.rerun()
 
 
-def _index(shared: engine.Engine, name: str, uploads: Sequence[Any]) -> None:
+def _index(shared: app.Parts, name: str, uploads: Sequence[Any]) -> None:
     """Write the uploads into a folder that lives as long as the indexing; read them there."""
     outcome: Counter[str] = Counter()
     bar = st.progress(0.0, text("Indexing …"))
     with tempfile.TemporaryDirectory(prefix="rwkv-rag-upload-") as folder:
         paths = [_keep(Path(folder), number, upload) for number, upload in enumerate(uploads)]
-        for event in shared.steps(lambda: shared.library.index(name, paths)):
+        for event in shared.knowledge.index(name, paths):
             share = event.chunks_done / event.chunks_total if event.chunks_total else 0.0
             done = event.done + (share if event.stage == "embedding" else 0.0)
             bar.progress(min(1.0, done / max(1, event.total)), plain(event.document))
@@ -135,10 +132,9 @@ def _keep(folder: Path, number: int, upload: Any) -> Path:
     return path
 
 
-def _documents(shared: engine.Engine, base: KnowledgeBase) -> None:
+def _documents(shared: app.Parts, base: KnowledgeBase) -> None:
     st.html(section_html(text("Documents")))
-    with shared.turn():
-        documents = shared.library.documents(base.name)
+    documents = shared.knowledge.documents(base.name)
     if not documents:
         st.caption(text("No documents yet."))
         return
@@ -157,12 +153,11 @@ def _documents(shared: engine.Engine, base: KnowledgeBase) -> None:
     name = left.selectbox(text("Remove a document"), [info.name for info in documents])
     if right.button(text("Remove"), width="stretch") and name:
         with errors_shown():
-            with shared.turn():
-                shared.library.remove(base.name, name)
+            shared.knowledge.remove(base.name, name)
             st.rerun()
 
 
-def _delete(shared: engine.Engine, base: KnowledgeBase) -> None:
+def _delete(shared: app.Parts, base: KnowledgeBase) -> None:
     """Deleting takes two clicks; the first one opens the question."""
     if st.button(text("Delete this knowledge base"), icon=":material/delete:"):
         st.session_state["deleting"] = base.name
@@ -180,8 +175,7 @@ def _delete(shared: engine.Engine, base: KnowledgeBase) -> None:
     yes, no = st.columns(2)
     if yes.button(text("Yes, delete"), type="primary", width="stretch"):
         with errors_shown():
-            with shared.turn():
-                shared.library.delete(base.name)
+            shared.knowledge.delete(base.name)
             del st.session_state["deleting"]
             say_later("done", text("Deleted {name}.", name=base.name))
             st.rerun()

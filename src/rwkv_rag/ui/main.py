@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from rwkv_rag.ui import chat, engine, library, tuning
+from rwkv_rag.ui import chat, library, parts, services, tuning
 from rwkv_rag.ui.notices import errors_shown
 from rwkv_rag.ui.sources import STYLE
 from rwkv_rag.ui.words import LANGUAGES, text
@@ -35,6 +35,12 @@ def main() -> None:
                 icon=":material/school:",
                 url_path="tuning",
             ),
+            st.Page(
+                services.page,
+                title=text("Services"),
+                icon=":material/dns:",
+                url_path="services",
+            ),
         ]
     )
     _choose_language()
@@ -47,7 +53,7 @@ def _choose_language() -> None:
     st.sidebar.segmented_control(
         "Language",
         list(LANGUAGES),
-        default=names[engine.settings().language],  # not by session_state: a quick click loses it
+        default=names[parts.settings().language],  # not by session_state: a quick click loses it
         key="language",
         label_visibility="collapsed",
     )

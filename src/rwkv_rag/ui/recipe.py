@@ -17,7 +17,7 @@ from rwkv_rag.config import BUILTIN, Settings
 from rwkv_rag.errors import RagError
 from rwkv_rag.messages import explain, explain_reason
 from rwkv_rag.types import TuneEstimate, TuneJob, TuneMethod, TuneSettings
-from rwkv_rag.ui import amounts, engine, tuner
+from rwkv_rag.ui import amounts, parts
 from rwkv_rag.ui.kept import keyed
 from rwkv_rag.ui.notices import errors_shown
 from rwkv_rag.ui.sources import plain
@@ -43,7 +43,7 @@ def section(data: Path, name: str, *, skip_bad: bool) -> TuneJob | None:
     """Draw the choice of a method for the rows in `data`; the job, when it was just started."""
     method = _method()
     left, right = st.columns(2)
-    taken = {job.settings.name for job in _jobs()} | _shelved(engine.settings())
+    taken = {job.settings.name for job in _jobs()} | _shelved(parts.settings())
     wanted = free_name(f"{result_name(name)}-{method}", taken)
     called = left.text_input(
         text("Name of the result"),
@@ -64,14 +64,14 @@ def section(data: Path, name: str, *, skip_bad: bool) -> TuneJob | None:
         method=method,
         steps=int(steps),
         skip_bad=skip_bad,
-        **_advanced(method, engine.settings()),
+        **_advanced(method),
     )
     fits = _estimate(settings)
     if st.button(
         text("Start"), type="primary", icon=":material/play_arrow:", disabled=not fits, width=240
     ):
-        with errors_shown(), tuner.shared().turn() as bench:
-            return bench.start(settings)
+        with errors_shown():
+            return parts.shared().tuner.start(settings)
     return None
 
 
@@ -87,8 +87,7 @@ def free_name(wanted: str, taken: set[str]) -> str:
 
 
 def _jobs() -> Sequence[TuneJob]:
-    with tuner.shared().turn() as bench:
-        return bench.jobs()
+    return parts.shared().tuner.jobs()
 
 
 def _shelved(settings: Settings) -> set[str]:
@@ -118,14 +117,14 @@ def _method() -> TuneMethod:
     return method or "state"
 
 
-def _advanced(method: TuneMethod, settings: Settings) -> dict[str, Any]:
+def _advanced(method: TuneMethod) -> dict[str, Any]:
     """The fields of TuneSettings that have defaults good enough for most."""
     with st.expander(text("Options"), icon=":material/tune:"):
         return {
             **_learning(),
             **_reading(),
             **(_adapter() if method in ADAPTERS else {}),
-            **_machine(method, settings),
+            **_machine(method),
             **_tracking(),
         }
 
@@ -206,10 +205,11 @@ def _adapter() -> dict[str, Any]:
     return {"rank": _whole(left, text("Rank"), "rank", 1, 1024), "parts": tuple(parts)}
 
 
-def _machine(method: TuneMethod, settings: Settings) -> dict[str, Any]:
+def _machine(method: TuneMethod) -> dict[str, Any]:
     base, precision, quantization, seed = st.columns(4)
-    bases = models.writers(settings) or {BUILTIN: BUILTIN}
-    first = next((name for name, path in bases.items() if path == settings.model), BUILTIN)
+    writers = parts.shared().models.writers()
+    bases = {writer.name: writer.model for writer in writers} or {BUILTIN: BUILTIN}
+    first = next(iter(bases))
     precisions, quantizations = ("auto", "bf16", "fp32"), ("none", "int8", "nf4")
     name = base.selectbox(
         text("Base model"), list(bases), key=keyed("tune_base", first, list(bases))
@@ -258,8 +258,8 @@ def _login(state: str) -> str:
 def _estimate(settings: TuneSettings) -> bool:
     """Show what `settings` need; whether they can be started."""
     try:
-        with st.spinner(text("Estimating …")), tuner.shared().turn() as bench:
-            needs = bench.estimate(settings)
+        with st.spinner(text("Estimating …")):
+            needs = parts.shared().tuner.estimate(settings)
     except RagError as error:
         st.error(plain(explain(error, language())), icon=":material/error:")
         return False

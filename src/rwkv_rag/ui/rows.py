@@ -15,7 +15,7 @@ import streamlit as st
 from rwkv_rag import app
 from rwkv_rag.errors import InputError
 from rwkv_rag.messages import explain_reason
-from rwkv_rag.ui import engine, table
+from rwkv_rag.ui import parts, table
 from rwkv_rag.ui.kept import keyed
 from rwkv_rag.ui.library import safe_name
 from rwkv_rag.ui.notices import errors_shown
@@ -121,9 +121,8 @@ def _kind_name(kind: str) -> str:
 
 
 def _from_base() -> None:
-    shared = engine.shared()
-    with shared.turn():
-        bases = [base.name for base in shared.library.bases() if base.chunks]
+    shared = parts.shared()
+    bases = [base.name for base in shared.knowledge.bases() if base.chunks]
     if not bases:
         st.info(text("No knowledge base has documents yet. Add some on the Knowledge page."))
         return
@@ -147,7 +146,7 @@ def _from_base() -> None:
         _make(shared, base or bases[0], int(rows), int(refusals) / 100)
 
 
-def _make(shared: engine.Engine, base: str, wanted: int, refusals: float) -> None:
+def _make(shared: app.Parts, base: str, wanted: int, refusals: float) -> None:
     """Make rows, telling each as it comes.
 
     Any click ends this run at its next word to the page or the session. So the draft is in the
@@ -157,11 +156,7 @@ def _make(shared: engine.Engine, base: str, wanted: int, refusals: float) -> Non
     bar = st.progress(0.0, text("Making rows …"))
     st.button(text("Stop here"), icon=":material/stop_circle:")
     place = st.empty()
-    for event in shared.steps(
-        lambda: app.rows_from_knowledge(
-            shared.settings, shared.library, base, rows=wanted, refusals=refusals
-        )
-    ):
+    for event in shared.training_rows(base, rows=wanted, refusals=refusals):
         if event.row is not None:
             draft.add(dict(event.row))
             if len(draft.records) == 1:
@@ -338,7 +333,7 @@ def _all(edited: Sequence[table.Record], draft: Draft) -> Iterator[table.Record]
 
 def _free(name: str) -> Path:
     """A path of its own under the home: rows that a run may go on from are never overwritten."""
-    folder = engine.settings().home / "rows"
+    folder = parts.settings().home / "rows"
     stem, dot, ending = name.partition(".")
     numbered = (f"{stem}{'' if n == 1 else f'-{n}'}{dot}{ending}" for n in range(1, 10_000))
     return next(folder / each for each in numbered if not (folder / each).exists())

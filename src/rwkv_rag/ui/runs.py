@@ -12,10 +12,9 @@ from typing import Any
 
 import streamlit as st
 
-from rwkv_rag import models
 from rwkv_rag.messages import explain_reason
 from rwkv_rag.types import JobStatus, TuneJob
-from rwkv_rag.ui import amounts, chat, curve, engine, tuner
+from rwkv_rag.ui import amounts, chat, curve, parts
 from rwkv_rag.ui.kept import keyed, put
 from rwkv_rag.ui.notices import errors_shown
 from rwkv_rag.ui.recipe import method_name
@@ -29,8 +28,7 @@ LOG_LINES = 200
 
 def section() -> None:
     """Draw the runs; while one is live they are drawn again every `EVERY_S` seconds."""
-    with tuner.shared().turn() as bench:
-        live = any(job.status in LIVE for job in bench.jobs())
+    live = any(job.status in LIVE for job in parts.shared().tuner.jobs())
     st.fragment(_watched, run_every=EVERY_S if live else None)(live)
 
 
@@ -48,8 +46,7 @@ def status_name(status: JobStatus) -> str:
 
 def _watched(live: bool) -> None:
     """One drawing of the runs; the whole page is drawn anew when the last live one has ended."""
-    with tuner.shared().turn() as bench:
-        jobs = bench.jobs()
+    jobs = parts.shared().tuner.jobs()
     if not jobs:
         st.info(text("No run yet. Choose rows and a method, and start one."))
         return
@@ -76,9 +73,9 @@ def _details(jobs: Sequence[TuneJob]) -> None:
         key=keyed("tune_other", "", others),
     )
     job = by_id[chosen or ids[0]]
-    with tuner.shared().turn() as bench:
-        known = [(each, bench.metrics(each.id)) for each in (job, by_id.get(other or "")) if each]
-        log = bench.logs(job.id)
+    tuner = parts.shared().tuner
+    known = [(each, tuner.metrics(each.id)) for each in (job, by_id.get(other or "")) if each]
+    log = tuner.logs(job.id)
     _progress(job)
     _numbers(job)
     _actions(job)
@@ -145,8 +142,7 @@ def _actions(job: TuneJob) -> None:
             use_in_chat(job)
     elif st.button(text("Resume"), type="primary", icon=":material/play_arrow:", key="tune_resume"):
         _stopping().discard(job.id)
-        with tuner.shared().turn() as bench:
-            bench.resume(job.id)
+        parts.shared().tuner.resume(job.id)
         st.rerun()
     if job.status not in LIVE:
         _forget(job)
@@ -162,8 +158,7 @@ def _forget(job: TuneJob) -> None:
     st.warning(plain(text("Forget the run {name}? What it made is kept.", name=name)))
     yes, no = st.columns(2)
     if yes.button(text("Yes, forget"), type="primary", width="stretch", key="tune_forget_yes"):
-        with tuner.shared().turn() as bench:
-            bench.forget(job.id)
+        parts.shared().tuner.forget(job.id)
         del st.session_state["forgetting"]
         st.rerun()
     if no.button(text("Cancel"), width="stretch", key="tune_forget_no"):
@@ -175,8 +170,7 @@ def _stop_button(job: TuneJob) -> None:
     asked = job.id in _stopping()
     said = text("Stopping …") if asked else text("Stop")
     if st.button(said, icon=":material/stop_circle:", disabled=asked, key="tune_stop"):
-        with tuner.shared().turn() as bench:
-            bench.stop(job.id)
+        parts.shared().tuner.stop(job.id)
         _stopping().add(job.id)
         st.rerun()
 
@@ -190,9 +184,9 @@ def use_in_chat(job: TuneJob) -> None:
     """Open the chat with what the job made chosen, in free answers, on the model it belongs to."""
     st.session_state["tuned"] = job.settings.name
     st.session_state["mode"] = "free"
-    for name, model in models.writers(engine.settings()).items():
-        if model == job.settings.base:
-            put("model", name)
+    for writer in parts.shared().models.writers():
+        if writer.model == job.settings.base:
+            put("model", writer.name)
     st.switch_page(st.Page(chat.page, url_path="chat"))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from rwkv_rag.config import BUILTIN, FAKE, Settings
 from rwkv_rag.errors import MissingExtra
-from rwkv_rag.ui import engine
+from rwkv_rag.ui import parts
 
 SCRIPT = Path(__file__).with_name("main.py")
 
@@ -37,8 +37,8 @@ def serve(settings: Settings, *, port: int = 8501, browser: bool = True) -> None
         raise MissingExtra("the pages need Streamlit: pip install 'rwkv-rag[ui]'") from error
     options = {**OPTIONS, "server.port": port, "server.headless": not browser}
     flags = {name.replace(".", "_"): value for name, value in options.items()}
-    engine.configure(settings)
+    parts.configure(settings)
     if settings.model not in (BUILTIN, FAKE):
-        engine.shared()  # a file that is no model ends here and not on a page
+        parts.shared()  # a file that is no model ends here and not on a page
     bootstrap.load_config_options(flag_options=flags)
     bootstrap.run(str(SCRIPT), False, [], flags)

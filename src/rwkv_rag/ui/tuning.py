@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from rwkv_rag.ui import recipe, rows, runs, tuner
+from rwkv_rag.ui import parts, recipe, rows, runs
 from rwkv_rag.ui.kept import keyed, put
 from rwkv_rag.ui.notices import say_later, show_notices
 from rwkv_rag.ui.sources import title_html
@@ -83,8 +83,8 @@ def _first_step() -> Step:
     """The runs, where one is live: who comes back wants to see how far it is."""
     if "tune_step" in st.session_state.get("kept", {}):
         return "rows"
-    with tuner.shared().turn() as bench:
-        return "runs" if any(job.status in runs.LIVE for job in bench.jobs()) else "rows"
+    jobs = parts.shared().tuner.jobs()
+    return "runs" if any(job.status in runs.LIVE for job in jobs) else "rows"
 
 
 def _method() -> None:

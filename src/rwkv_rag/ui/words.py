@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from rwkv_rag.types import Language
-from rwkv_rag.ui import engine
+from rwkv_rag.ui import parts
 
 LANGUAGES: dict[str, Language] = {"English": "en", "中文": "zh"}
 
@@ -247,6 +247,36 @@ CHINESE = {
     "progress": "进度",
     "before": "训练前",
     "after": "训练后",
+    # services
+    "Services": "服务",
+    "Each service has a queue, and workers in processes of their own.": (
+        "每个服务有一个队列和若干工作进程。"
+    ),
+    "Everything runs in this process. Services are started with: rwkv-rag up": (
+        "一切都在本进程中运行。启动服务的命令：rwkv-rag up"
+    ),
+    "starting": "启动中",
+    "ready": "就绪",
+    "restarting": "重启中",
+    "service": "服务",
+    "queue": "排队",
+    "workers": "工作进程",
+    "in flight": "处理中",
+    "p50": "p50",
+    "p95": "p95",
+    "model": "模型",
+    "restarts": "重启次数",
+    "Workers": "工作进程",
+    "worker": "工作进程",
+    "served": "已处理",
+    "device": "设备",
+    "heard": "上次心跳",
+    "No worker has joined yet.": "还没有工作进程加入。",
+    "Restart": "重启",
+    "Requests wait meanwhile; the other services keep working.": (
+        "重启期间请求会排队等待，其他服务照常工作。"
+    ),
+    "Restarting {name} …": "正在重启 {name}……",
     "{seconds} s": "{seconds} 秒",
     "{minutes} min {seconds} s": "{minutes} 分 {seconds} 秒",
     "{hours} h {minutes} min": "{hours} 小时 {minutes} 分",
@@ -256,7 +286,7 @@ CHINESE = {
 def language() -> Language:
     """The language this session reads: its own choice, else the one the server was started with."""
     chosen = st.session_state.get("language")
-    return LANGUAGES[chosen] if chosen in LANGUAGES else engine.settings().language
+    return LANGUAGES[chosen] if chosen in LANGUAGES else parts.settings().language
 
 
 def text(message: str, **values: object) -> str:

@@ -1,0 +1,34 @@
+"""What all browser sessions share: the parts of the program, opened once. Knows no page.
+
+They may be used from any thread, whether they are in this process or answered for by services.
+"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from rwkv_rag import app, config
+
+_configured: list[config.Settings] = []
+
+
+def configure(settings: config.Settings) -> None:
+    """Set what `shared` opens; called once by the server before the first page."""
+    _configured[:] = [settings]
+
+
+def settings() -> config.Settings:
+    """The settings of this process."""
+    return _configured[0] if _configured else config.load()
+
+
+def shared() -> app.Parts:
+    """The parts of this process, opened on first use."""
+    return _open(settings())
+
+
+@st.cache_resource(show_spinner=False)
+def _open(settings: config.Settings) -> app.Parts:
+    opened = app.open_parts(settings)
+    opened.pipeline(tuned=settings.tuned)  # what is wrong with a model is said at once
+    return opened

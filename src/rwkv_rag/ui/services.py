@@ -1,0 +1,143 @@
+"""The services page: what runs, how busy it is, and a restart of each service.
+
+Knows the Supervision Protocol. Where the pages have everything in their own process it says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from rwkv_rag.interfaces import Supervision
+from rwkv_rag.messages import explain_reason
+from rwkv_rag.types import QueueStatus, ServiceState, ServiceStatus
+from rwkv_rag.ui import amounts, parts
+from rwkv_rag.ui.notices import errors_shown
+from rwkv_rag.ui.sources import plain, section_html, title_html
+from rwkv_rag.ui.words import language, text
+
+EVERY_S = 2.0
+STYLE = "<style>.stMainBlockContainer {max-width: 62rem;}</style>"
+ITSELF = "ui"
+"""Who restarts the pages from a page would not see the end of it."""
+
+
+def page() -> None:
+    """Draw the page; the figures are drawn again every `EVERY_S` seconds."""
+    st.html(STYLE)
+    claim = text("Each service has a queue, and workers in processes of their own.")
+    st.html(title_html(text("Services"), claim))
+    supervision = parts.shared().supervision
+    if supervision is None:
+        st.info(text("Everything runs in this process. Services are started with: rwkv-rag up"))
+        return
+    st.fragment(_watched, run_every=EVERY_S)(supervision)
+
+
+def state_name(state: ServiceState) -> str:
+    """A state in the session's language."""
+    return {
+        "starting": text("starting"),
+        "ready": text("ready"),
+        "restarting": text("restarting"),
+        "stopped": text("stopped"),
+        "failed": text("failed"),
+    }[state]
+
+
+def _watched(supervision: Supervision) -> None:
+    """One look at everything. A supervisor that is gone is one line, until it is back."""
+    with errors_shown():
+        services = supervision.status()
+        st.dataframe([_row(service) for service in services], hide_index=True, width="stretch")
+        _reasons(services)
+        _workers(services)
+        _restart(supervision, [each.name for each in services if each.name != ITSELF])
+
+
+def _row(service: ServiceStatus) -> dict[str, Any]:
+    return {
+        text("service"): service.name,
+        text("state"): state_name(service.state),
+        **_queue(service.queue),
+        text("memory"): amounts.memory(service.memory_bytes) if service.memory_bytes else "–",
+        text("restarts"): str(service.restarts),
+    }
+
+
+def _queue(queue: QueueStatus | None) -> dict[str, str]:
+    """The columns that only a service with a queue fills."""
+    names = [
+        text("queue"),
+        text("workers"),
+        text("in flight"),
+        text("p50"),
+        text("p95"),
+        text("model"),
+    ]
+    return dict(zip(names, _figures(queue) if queue else ["–"] * len(names), strict=True))
+
+
+def _figures(queue: QueueStatus) -> Sequence[str]:
+    models = {str(worker.facts.get("model") or "") for worker in queue.workers} - {""}
+    return [
+        f"{sum(queue.waiting.values()):,}",
+        str(len(queue.workers)),
+        str(queue.in_flight),
+        amounts.latency(queue.latency_s.get("p50")),
+        amounts.latency(queue.latency_s.get("p95")),
+        ", ".join(sorted(models)) or "–",
+    ]
+
+
+def _reasons(services: Sequence[ServiceStatus]) -> None:
+    for service in services:
+        if service.reason:
+            said = f"{service.name}: {explain_reason(service.reason, language())}"
+            show = st.error if service.state == "failed" else st.warning
+            show(plain(said), icon=":material/warning:")
+
+
+def _workers(services: Sequence[ServiceStatus]) -> None:
+    st.html(section_html(text("Workers")))
+    rows = [
+        {
+            text("service"): service.name,
+            text("worker"): worker.name,
+            text("in flight"): f"{worker.in_flight}/{worker.slots}",
+            text("served"): worker.served,
+            text("memory"): _memory(worker.facts.get("memory_bytes")),
+            text("device"): str(worker.facts.get("device") or "–"),
+            text("heard"): text("{seconds:.1f} s", seconds=worker.heard_s),
+        }
+        for service in services
+        if service.queue
+        for worker in service.queue.workers
+    ]
+    if rows:
+        st.dataframe(rows, hide_index=True, width="stretch")
+    else:
+        st.caption(text("No worker has joined yet."))
+
+
+def _memory(size: object) -> str:
+    return amounts.memory(int(size)) if isinstance(size, (int, float)) and size else "–"
+
+
+def _restart(supervision: Supervision, names: Sequence[str]) -> None:
+    """Buttons, and the way of a restart from state to state until it is done."""
+    st.html(section_html(text("Restart")))
+    st.caption(text("Requests wait meanwhile; the other services keep working."))
+    places = st.columns(max(4, len(names)))
+    wanted = [
+        name
+        for place, name in zip(places, names, strict=False)
+        if place.button(name, icon=":material/restart_alt:", width="stretch", key=f"restart_{name}")
+    ]
+    for name in wanted:
+        with st.spinner(text("Restarting {name} …", name=name)):
+            for status in supervision.restart(name):
+                last = status
+        st.success(plain(f"{name}: {state_name(last.state)}"))
