@@ -132,7 +132,8 @@ def fault_of_fields(problems: Sequence[Mapping[str, Any]]) -> Fault:
     """What a client is told of a request that does not fit its schema: the first problem."""
     problem = problems[0] if problems else {"type": "", "loc": (), "msg": "it cannot be read"}
     param = _path(problem["loc"])
-    said = _said(problem)
+    nothing = not param and problem["type"] == "missing"
+    said = "the body is missing" if nothing else _said(problem)
     return Fault(400, f"{param}: {said}" if param else said, "input", param or None)
 
 
@@ -169,11 +170,8 @@ SENTENCES: Mapping[str, str] = {  # pydantic's kinds of problem, in our words
     "string_too_long": "give at most {max_length} characters",
     "too_short": "give at least {min_length} of them",
     "too_long": "give at most {max_length} of them",
-    "string_pattern_mismatch": "the text has another form than {pattern}",
-    "string_unicode": "the text is not valid Unicode",
     "json_invalid": "the body is not JSON",
     "value_error": "{error}",
-    "union_tag_invalid": "it is of no known kind",
 }
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import socket
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from rwkv_rag.api.options import Options
 from rwkv_rag.config import Settings
-from rwkv_rag.errors import Busy, InputError, MissingExtra
+from rwkv_rag.errors import Busy, InputError, MissingExtra, ServiceError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -37,7 +37,8 @@ def serve(settings: Settings, options: Options) -> None:
     from rwkv_rag import app
 
     with closing(listening(options)) as listener, app.open_parts(settings) as parts:
-        parts.writer()  # what is wrong with a model is said at once
+        with suppress(ServiceError, Busy):  # a service may be starting anew: `/ready` tells
+            parts.writer()  # what is wrong with a model is said at once
         application = assembled(settings, options, parts)
         config = uvicorn.Config(
             application,
