@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from rwkv_rag.cli import ask, bases, demo, doctor, evaluate, index, keys, tune, ui, up
+from rwkv_rag.cli import api, ask, bases, demo, doctor, evaluate, index, keys, tune, ui, up
 from rwkv_rag.cli.messages import translate
 from rwkv_rag.cli.screen import printable
 from rwkv_rag.config import locale_language
@@ -109,6 +109,7 @@ def command(language: Language) -> Any:
     app.add_typer(keys.app, name="keys", help="Keys of machines that may reach the services.")
     app.command("demo")(demo.demo)
     app.command("ui")(ui.ui)
+    app.command("api")(api.api)
     for name in ("up", "status", "down", "restart", "worker", "config"):
         app.command(name)(getattr(up, name))
     app.command("doctor")(doctor.doctor)

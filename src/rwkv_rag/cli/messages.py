@@ -66,6 +66,17 @@ CHINESE = {
     ),
     "Port on 127.0.0.1.": "127.0.0.1 上的端口。",
     "Open a browser.": "打开浏览器。",
+    "Serve the HTTP API (OpenAI's protocol, and REST); Ctrl-C ends it.": (
+        "提供 HTTP 接口（OpenAI 协议和 REST）；按 Ctrl-C 结束。"
+    ),
+    "Address to listen on; others than 127.0.0.1 need the token.": (
+        "监听的地址；除 127.0.0.1 外都需要令牌。"
+    ),
+    "Port; 0 takes a free one.": "端口；0 表示任取一个空闲的。",
+    "Ask for the token on 127.0.0.1 too.": "在 127.0.0.1 上也要求令牌。",
+    "Directory whose files requests may name; may be given several times.": (
+        "请求中可以引用其中文件的目录；可以给出多个。"
+    ),
     "Check this machine, what is installed, the settings and the stored data.": (
         "检查本机、已安装的组件、设置和存储的数据。"
     ),
