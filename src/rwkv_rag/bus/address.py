@@ -18,7 +18,7 @@ MAX_PATH_BYTES = 107 if sys.platform == "linux" else 103  # of a socket, without
 MAX_PORT = 65535
 _PORT = re.compile(r"[0-9]{1,5}")
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?|\*")
-_TCP = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+(?:%\w+)?)\]|(?P<host>[^:/]*)):(?P<port>[^:/]*)")
+_TCP = re.compile(r"(?:\[(?P<six>[0-9A-Za-z:.%_-]*)\]|(?P<host>[^:/]*)):(?P<port>[^:/]*)")
 
 
 @dataclass(frozen=True, slots=True)
