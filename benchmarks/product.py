@@ -18,7 +18,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -85,18 +84,20 @@ class Asked:
 
 def measure(settings: Settings, repeats: int) -> dict[str, Figure]:
     """Every figure by name; `settings.home` is filled."""
-    answerer = app.open_answerer(settings)  # first: a model that is none is said at once
+    with app.open_parts(app.elsewhere(settings, settings.home)) as parts:
+        parts.answerer()  # a model that is none is said at once
     homes = [settings.home / str(number) for number in range(repeats + 1)]
     say(f"indexing the demonstration's documents {len(homes)} times")
     _, *rates = [indexing_rate(replace(settings, home=home)) for home in homes]
     filled = replace(settings, home=homes[-1])
-    with closing(app.open_library(filled)) as library:
+    with app.open_parts(app.elsewhere(filled, filled.home)) as parts:
+        library = parts.knowledge
         say("tokenizing")
         tokenizer = tokenizer_rate(vocabulary(settings), chinese(library), repeats)
         say(f"searching for {len(QUESTIONS)} questions {len(homes)} times")
         search = search_s(library, repeats)
         say(f"answering {len(QUESTIONS)} questions {len(homes)} times")
-        asked = answers(Pipeline(library, answerer), repeats)
+        asked = answers(parts.pipeline(), repeats)
     say("starting the command")
     over = f"over {PASSAGES} chunks ({'/'.join(sorted({each.way for each in asked}))})"
     return {
@@ -119,7 +120,8 @@ def indexing_rate(settings: Settings) -> float:
 
     The home must be fresh: in a used one the vectors of the same text are there already.
     """
-    with closing(app.open_library(settings)) as library:
+    with app.open_parts(app.elsewhere(settings, settings.home)) as parts:
+        library = parts.knowledge
         library.create(KB)
         took = seconds(lambda: list(library.index(KB, [DOCUMENTS])))
         return library.base(KB).chunks / took

@@ -16,11 +16,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rwkv_rag import app, config, models
+from rwkv_rag import app, config
 from rwkv_rag.interfaces import Tuner
 from rwkv_rag.types import Sampling, TuneMethod, TuneSettings
 
@@ -42,11 +41,13 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     rows = DATA.read_text(encoding="utf-8").splitlines()
     asked = [json.loads(row) for row in rows[-ASKED:]]
-    with tempfile.TemporaryDirectory(prefix="rwkv-rag-bench-") as home:
+    with (
+        tempfile.TemporaryDirectory(prefix="rwkv-rag-bench-") as home,
+        app.open_parts(app.elsewhere(config.load(), Path(home))) as parts,
+    ):
         data = Path(home) / "rows.jsonl"
         data.write_text("\n".join(rows[:-ASKED]) + "\n", encoding="utf-8")
-        settings = config.load(home=Path(home))
-        results = {"base": written(settings, "", asked)}
+        results = {"base": written(parts, "", asked)}
         for method in given.methods:
             wanted = TuneSettings(
                 name=f"poems-{method}",
@@ -56,8 +57,8 @@ def main() -> None:
                 batch=given.batch,
                 context=128,
             )
-            results[method] = tuned(app.open_tuner(settings), wanted)
-            results[method] |= written(settings, wanted.name, asked)
+            results[method] = tuned(parts.tuner, wanted)
+            results[method] |= written(parts, wanted.name, asked)
             print(json.dumps(summary(method, results[method]), ensure_ascii=False))
     (given.out / "results.json").write_text(json.dumps(results, ensure_ascii=False, indent=1))
     draw(results, given.out / "curves.svg")
@@ -87,14 +88,9 @@ def tuned(tuner: Tuner, wanted: TuneSettings) -> dict[str, Any]:
     }
 
 
-def written(
-    settings: config.Settings, name: str, asked: Sequence[Mapping[str, str]]
-) -> dict[str, Any]:
+def written(parts: app.Parts, name: str, asked: Sequence[Mapping[str, str]]) -> dict[str, Any]:
     """Poems for the titles; shares of poems that come to an end, of lines of the right length."""
-    known = models.writers(settings)  # a full tuning is a model of its own
-    if name in known:
-        settings, name = replace(settings, model=known[name]), ""
-    generator = models.open_engine(settings).generator(name)
+    generator = parts.generator(tuned=name)  # a full tuning is a model of its own
     poems, ended, lines, right = [], 0, 0, 0
     for question in (row["question"] for row in asked):
         prompt = PROMPT.format(question=question)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from contextlib import closing
 from pathlib import Path
 
 from rwkv_rag import app, config
@@ -18,12 +17,11 @@ def main(file: Path, question: str) -> None:
     """Answer `question` from `file`, in a home that is thrown away afterwards."""
     with tempfile.TemporaryDirectory() as home:
         settings = config.load(home=Path(home))
-        with closing(app.open_library(settings)) as library:
-            library.create("example")
-            for event in library.index("example", [file]):
+        with app.open_parts(settings) as parts:
+            parts.knowledge.create("example")
+            for event in parts.knowledge.index("example", [file]):
                 print(f"{event.stage:>9}  {event.document}", file=sys.stderr)
-            pipeline = app.open_pipeline(settings, library)
-            for event in pipeline.answer(question, kb="example"):
+            for event in parts.pipeline().answer(question, kb="example"):
                 if isinstance(event, Delta):
                     print(event.text, end="", flush=True)
                     continue

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Mapping
-from contextlib import closing
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,21 +13,23 @@ import pytest
 
 from rwkv_rag import app, models
 from rwkv_rag.config import Settings
-from rwkv_rag.errors import InputError, ModelMismatch, NotFound, UnsupportedModel
-from rwkv_rag.interfaces import Knowledge
-from rwkv_rag.types import GREEDY, Answer
+from rwkv_rag.errors import CorruptData, InputError, ModelMismatch, NotFound, UnsupportedModel
+from rwkv_rag.types import GREEDY, Answer, Writer
 
 TEXT = "The annual fee is 48 pounds.\n\nDogs must be kept on a lead.\n"
 
 
-def filled(settings: Settings, folder: Path) -> Knowledge:
+@contextmanager
+def opened(settings: Settings, folder: Path) -> Iterator[app.Parts]:
+    """The parts of a home with one document in the base "docs"."""
     file = folder / "garden.txt"
     file.write_text(TEXT, encoding="utf-8")
-    library = app.open_library(settings)
-    library.create("docs")
-    for _ in library.index("docs", [file]):
-        pass
-    return library
+    with app.open_parts(settings) as parts:
+        if not parts.knowledge.bases():
+            parts.knowledge.create("docs")
+            for _ in parts.knowledge.index("docs", [file]):
+                pass
+        yield parts
 
 
 def save_random(path: Path, extras: Mapping[str, Any] | None = None, *, seed: int = 0) -> None:
@@ -49,12 +50,13 @@ def checkpoint(tmp_path: Path) -> Path:
     return path
 
 
-def test_listing_bases_loads_no_model(tmp_path: Path) -> None:
+def test_looking_loads_no_model(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from rwkv_rag import app, config\n"
-        f"library = app.open_library(config.Settings(home=Path({str(tmp_path)!r})))\n"
-        "assert library.bases() == []; library.close()\n"
-        "assert not {'torch', 'chromadb', 'numba'} & set(sys.modules)\n"
+        f"with app.open_parts(config.Settings(home=Path({str(tmp_path)!r}))) as parts:\n"
+        "    assert parts.knowledge.bases() == [] and parts.tuner.jobs() == []\n"
+        "    assert parts.models.writers()[0].name == 'builtin'\n"
+        "assert not {'torch', 'chromadb', 'numba', 'zmq'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
 
@@ -62,11 +64,8 @@ def test_listing_bases_loads_no_model(tmp_path: Path) -> None:
 def test_a_checkpoint_of_ones_own_answers_with_a_span_of_the_source(
     tmp_path: Path, checkpoint: Path
 ) -> None:
-    settings = Settings(home=tmp_path / "home", model="fake")
-    with closing(filled(settings, tmp_path)) as library:  # type: ignore[type-var]
-        mine = Settings(home=tmp_path / "home", model=str(checkpoint))
-        *_, answer = app.open_pipeline(mine, library).answer("What is the annual fee?", kb="docs")
-    assert isinstance(answer, Answer)
+    with opened(Settings(home=tmp_path / "home", model=str(checkpoint)), tmp_path) as parts:
+        answer = answered(parts, "strict")
     assert answer.refused or answer.text in TEXT  # random weights choose, but cannot invent
     assert "generate" in answer.timings
 
@@ -75,16 +74,23 @@ def test_a_checkpoint_smaller_than_its_vocabulary_is_refused(
     tmp_path: Path, checkpoint: Path
 ) -> None:
     (tmp_path / "vocab.txt").unlink()  # the World vocabulary takes its place
-    with pytest.raises(UnsupportedModel, match=r"257 tokens.*vocab\.txt"):
-        app.open_answerer(Settings(home=tmp_path, model=str(checkpoint)))
+    with (
+        app.open_parts(Settings(home=tmp_path, model=str(checkpoint))) as parts,
+        pytest.raises(UnsupportedModel, match=r"257 tokens.*vocab\.txt"),
+    ):
+        parts.answerer()
 
 
-def test_a_checkpoint_that_is_none_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "fault"), [("model.pth", UnsupportedModel), ("missing.pth", NotFound)]
+)
+def test_a_checkpoint_that_is_none_is_refused_at_once(
+    tmp_path: Path, name: str, fault: type[Exception]
+) -> None:
     (tmp_path / "model.pth").write_bytes(b"not a model")
-    with pytest.raises(UnsupportedModel, match=r"model\.pth"):
-        app.open_answerer(Settings(home=tmp_path, model=str(tmp_path / "model.pth")))
-    with pytest.raises(NotFound):
-        app.open_answerer(Settings(home=tmp_path, model=str(tmp_path / "missing.pth")))
+    settings = Settings(home=tmp_path / "home", model=str(tmp_path / name))
+    with app.open_parts(settings) as parts, pytest.raises(fault, match=name):
+        parts.pipeline()
 
 
 def test_speed_is_measured_on_the_model_given(tmp_path: Path, checkpoint: Path) -> None:
@@ -129,8 +135,10 @@ def tune(
     save_file(state, shelf.path(name) / FILES["state"])
 
 
-def answered(settings: Settings, library: Knowledge, mode: Literal["strict", "free"]) -> Answer:
-    pipeline = app.open_pipeline(settings, library)
+def answered(
+    parts: app.Parts, mode: Literal["strict", "free"], model: str = "", tuned: str = ""
+) -> Answer:
+    pipeline = parts.pipeline(model, tuned)
     *_, answer = pipeline.answer("What is the annual fee?", kb="docs", mode=mode)
     assert isinstance(answer, Answer)
     return answer
@@ -139,46 +147,86 @@ def answered(settings: Settings, library: Knowledge, mode: Literal["strict", "fr
 def test_who_chooses_a_tuned_state_gets_free_answers_that_name_it(tmp_path: Path) -> None:
     home = tmp_path / "home"
     tune(home, "poet", models.BUILTIN_WEIGHTS, base_name="builtin")
-    settings = Settings(home=home)
-    with closing(filled(settings, tmp_path)) as library:  # type: ignore[type-var]
-        plain = answered(settings, library, "free")
-        assert "generate" not in plain.timings and "cannot write" in plain.note
-        poet = answered(replace(settings, tuned="poet"), library, "free")
-        strict = answered(replace(settings, tuned="poet"), library, "strict")
+    with opened(Settings(home=home), tmp_path) as parts:
+        plain = answered(parts, "free")
+        poet = answered(parts, "free", tuned="poet")
+        strict = answered(parts, "strict", tuned="poet")
+        assert [tuned.name for tuned in parts.models.tuned("builtin")] == ["poet"]
+    assert "generate" not in plain.timings and "cannot write" in plain.note
     assert "generate" in poet.timings and poet.note.startswith("Written by the tuned model poet.")
     assert "read" in strict.timings and strict.citations and "poet" not in strict.note
-    assert [tuned.name for tuned in models.tuned_on(settings)] == ["poet"]
+
+
+def test_who_names_a_model_leaves_what_is_set_up_behind(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    tune(home, "poet", models.BUILTIN_WEIGHTS, base_name="builtin")
+    with app.open_parts(Settings(home=home, tuned="poet")) as parts:
+        assert parts.writer() == Writer(
+            "builtin + poet", "builtin", "poet", writes=True, label="poet"
+        )
+        assert parts.writer("builtin") == Writer("builtin", "builtin")
+        assert parts.models.writers() == [Writer("builtin", "builtin")]
+        assert parts.generator().name == "builtin + poet"
 
 
 def test_a_tuned_model_writes_with_the_vocabulary_of_its_base(tmp_path: Path) -> None:
     home = tmp_path / "home"
     tune(home, "whole", models.BUILTIN_WEIGHTS, kind="model", base_name="builtin")
-    settings = Settings(home=home)
-    assert list(models.writers(settings)) == ["builtin", "whole"]
-    with closing(filled(settings, tmp_path)) as library:  # type: ignore[type-var]
-        named = answered(replace(settings, tuned="whole"), library, "free")
-        chosen = replace(settings, model=models.writers(settings)["whole"])
-        as_model = answered(chosen, library, "free")
-        strict = answered(chosen, library, "strict")
+    with opened(Settings(home=home), tmp_path) as parts:
+        _, whole = parts.models.writers()
+        assert (whole.name, whole.label, whole.writes, whole.own) == ("whole", "whole", True, False)
+        named = answered(parts, "free", tuned="whole")
+        as_model = answered(parts, "free", whole.model)
+        strict = answered(parts, "strict", whole.model)
     for answer in (named, as_model):
         assert "generate" in answer.timings and "Written by the tuned model whole" in answer.note
     assert "read" in strict.timings
 
 
 def test_what_was_tuned_on_another_base_is_refused(tmp_path: Path, checkpoint: Path) -> None:
-    tune(tmp_path / "home", "mine", checkpoint)
-    with pytest.raises(ModelMismatch, match="'mine' was tuned on mine"):
-        app.open_answerer(Settings(home=tmp_path / "home"), "mine")
-    own = Settings(home=tmp_path / "home", model=str(checkpoint))
-    app.open_answerer(own, "mine")
-    assert models.tuned_on(Settings(home=tmp_path / "home")) == []
-    assert [tuned.name for tuned in models.tuned_on(own)] == ["mine"]
+    home = tmp_path / "home"
+    tune(home, "mine", checkpoint)
+    with app.open_parts(Settings(home=home)) as parts:
+        with pytest.raises(ModelMismatch, match="'mine' was tuned on mine"):
+            parts.answerer(tuned="mine")
+        assert parts.models.tuned("builtin") == []
+    with app.open_parts(Settings(home=home, model=str(checkpoint))) as parts:
+        parts.answerer(tuned="mine")
+        assert [tuned.name for tuned in parts.models.tuned(str(checkpoint))] == ["mine"]
+
+
+def test_nobody_opens_files_by_naming_them_as_models(tmp_path: Path, checkpoint: Path) -> None:
+    home = tmp_path / "home"
+    tune(home, "poet", checkpoint)
+    strangers = (checkpoint, home / "tuned" / "poet" / "state.safetensors", Path("/etc/passwd"))
+    with app.open_parts(Settings(home=home)) as parts:
+        for stranger in strangers:
+            with pytest.raises(NotFound, match=r"no model .* here; there are: builtin"):
+                parts.generator(str(stranger))
 
 
 def test_stand_ins_take_nothing_tuned(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="stand-ins cannot write with 'poet'"):
-        app.open_answerer(Settings(home=tmp_path, model="fake", tuned="poet"))
-    assert models.writers(Settings(home=tmp_path, model="fake")) == {}
+    with app.open_parts(Settings(home=tmp_path, model="fake")) as parts:
+        with pytest.raises(InputError, match="stand-ins cannot write with 'poet'"):
+            parts.answerer(tuned="poet")
+        assert parts.models.writers() == [Writer("fake", "fake", writes=True)]
+        assert parts.models.tuned("fake") == []
+
+
+def test_a_damaged_model_does_not_hide_the_others(tmp_path: Path) -> None:
+    tune(tmp_path, "whole", models.BUILTIN_WEIGHTS, kind="model", base_name="builtin")
+    (tmp_path / "tuned" / "whole" / "model.safetensors").unlink()
+    with app.open_parts(Settings(home=tmp_path, tuned="whole")) as parts:
+        assert [writer.name for writer in parts.models.writers()] == ["builtin"]
+        with pytest.raises(CorruptData, match="is missing"):
+            parts.pipeline()
+
+
+def test_questions_of_training_rows_are_made_by_rule_where_the_model_does_not_write(
+    tmp_path: Path,
+) -> None:
+    with opened(Settings(home=tmp_path / "home", model="fake"), tmp_path) as parts:
+        assert {event.written_by for event in parts.training_rows("docs", rows=2)} == {"rules"}
 
 
 def test_one_engine_serves_all_and_a_new_file_gets_a_new_one(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from rwkv_rag.encoders.embedder import RwkvEmbedder
 from rwkv_rag.encoders.manifest import Manifest
 from rwkv_rag.encoders.reader import RwkvReader
 from rwkv_rag.encoders.reranker import RwkvReranker
-from rwkv_rag.knowledge.library import Library
 from rwkv_rag.types import Answer
 
 DOCUMENTS = models.PACKAGE / "demo" / "documents"
@@ -27,16 +25,16 @@ def base() -> Base:
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
-    home = tmp_path_factory.mktemp("home")
-    with closing(app.open_library(Settings(home=home))) as library:
-        library.create("demo")
-        assert [e.stage for e in library.index("demo", [DOCUMENTS])].count("indexed") == 4
-        yield library
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[app.Parts]:
+    with app.open_parts(Settings(home=tmp_path_factory.mktemp("home"))) as parts:
+        parts.knowledge.create("demo")
+        stages = [event.stage for event in parts.knowledge.index("demo", [DOCUMENTS])]
+        assert stages.count("indexed") == 4
+        yield parts
 
 
-def ask(library: Library, question: str) -> Answer:
-    *_, answer = app.open_pipeline(Settings(home=Path()), library).answer(question, kb="demo")
+def ask(parts: app.Parts, question: str) -> Answer:
+    *_, answer = parts.pipeline().answer(question, kb="demo")
     assert isinstance(answer, Answer)
     return answer
 
@@ -82,19 +80,19 @@ def test_vectors_tell_a_question_what_it_is_about(base: Base) -> None:
     ],
 )
 def test_it_quotes_the_right_place(
-    library: Library, question: str, document: str, part: str
+    parts: app.Parts, question: str, document: str, part: str
 ) -> None:
-    answer = ask(library, question)
+    answer = ask(parts, question)
     assert not answer.refused
     (citation, *_) = answer.citations
     assert document in citation.document
     assert part in citation.quote
-    whole = library.document("demo", citation.document).text
+    whole = parts.knowledge.document("demo", citation.document).text
     assert whole[citation.start : citation.end] == citation.quote
 
 
-def test_it_refuses_what_no_document_answers(library: Library) -> None:
-    answer = ask(library, "谁获得了 2022 年足球世界杯冠军？")
+def test_it_refuses_what_no_document_answers(parts: app.Parts) -> None:
+    answer = ask(parts, "谁获得了 2022 年足球世界杯冠军？")
     assert answer.refused and not answer.citations
 
 

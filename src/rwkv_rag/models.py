@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rwkv_rag.config import BUILTIN, FAKE, Settings
-from rwkv_rag.errors import CorruptData, InputError, NotFound
+from rwkv_rag.errors import CorruptData, InputError, NotFound, RagError
 from rwkv_rag.types import TunedInfo, Writer
 
 if TYPE_CHECKING:
@@ -46,23 +46,32 @@ class Writers:
 
     def writers(self) -> list[Writer]:
         """The models that can write as they are; the first is the one in use."""
-        with suppress(CorruptData):  # one whose file is gone writes nothing
-            first = with_whole_model(self._settings).model
-        if first == FAKE:
+        if self._settings.model == FAKE:
             return [_writer(FAKE)]
-        tuned = [each.name for each in self._shelf.all() if each.kind == "model"]
-        known = [first, BUILTIN, self._settings.model]
-        for name in tuned:
-            with suppress(CorruptData):
-                known.append(str(self._shelf.tensors(name)))
-        return [_writer(model) for model in dict.fromkeys(known)]
+        known = [self._first(), BUILTIN]
+        for tuned in self._shelf.all():
+            if tuned.kind == "model":
+                with suppress(CorruptData):  # one whose file is gone writes nothing
+                    known.append(str(self._shelf.tensors(tuned.name)))
+        return [_writer(model) for model in dict.fromkeys([*known, self._settings.model])]
+
+    def _first(self) -> str:
+        try:
+            return with_whole_model(self._settings).model
+        except RagError:  # `writer` says what is wrong with it
+            return self._settings.model
 
     def tuned(self, model: str) -> list[TunedInfo]:
         """The states and adapters that fit `model`, by name."""
-        chosen = replace(self._settings, model=self._known(model or self.writer("", "").model))
+        model = self._known(model) if model else self.writer("", "").model
+        changes = [each for each in self._shelf.all() if each.kind != "model"]
+        if model == FAKE or not changes:
+            return []
+        base = _base_sha256(model)
         return [
             TunedInfo(each.name, each.kind, each.method, each.before, each.after)
-            for each in tuned_on(chosen)
+            for each in changes
+            if each.base == base
         ]
 
     def writer(self, model: str, tuned: str) -> Writer:
@@ -88,8 +97,11 @@ class Writers:
         """`model`, if it is one of ours: strangers may not have any file opened."""
         if model in (self._settings.model, BUILTIN):
             return model
-        if shelved(path := Path(model)) and path.parent.parent == self._shelf.folder:
-            return model
+        with suppress(RagError):
+            name = Path(model).parent.name
+            tuned = self._shelf.find(name)
+            if tuned.kind == "model" and model == str(self._shelf.tensors(name)):
+                return model
         names = ", ".join(each.name for each in self.writers())
         raise NotFound(f"no model {model!r} here; there are: {names}")
 
@@ -160,32 +172,6 @@ def base_files(model: str) -> BaseFiles:
     beside = path.parent / "vocab.txt"
     vocabulary = beside if beside.exists() else WORLD_VOCABULARY
     return BaseFiles(tuned.name if tuned else path.stem, path, vocabulary)
-
-
-def writers(settings: Settings) -> dict[str, str]:
-    """The models that can write, by name: what `Settings.model` is to be for each."""
-    if settings.model == FAKE:
-        return {}
-    known = {BUILTIN: BUILTIN}
-    for tuned in shelf(settings).all():
-        if tuned.kind == "model":
-            with suppress(CorruptData):  # one whose file is gone writes nothing
-                known[tuned.name] = str(shelf(settings).tensors(tuned.name))
-    return known | {base_files(settings.model).name: settings.model}
-
-
-def quotes_by_reader(settings: Settings) -> bool:
-    """Whether strict answers come from the reader; only a model of the user's own writes them."""
-    return settings.model == BUILTIN or shelved(Path(settings.model)) is not None
-
-
-def tuned_on(settings: Settings) -> list[Tuned]:
-    """The states and adapters on the shelf that belong to `settings.model`."""
-    changes = [tuned for tuned in shelf(settings).all() if tuned.kind != "model"]
-    if settings.model == FAKE or not changes:
-        return []
-    base = _base_sha256(settings.model)
-    return [tuned for tuned in changes if tuned.base == base]
 
 
 def shelf(settings: Settings) -> Shelf:

@@ -15,6 +15,8 @@ from rwkv_rag import app
 from rwkv_rag.cli import tune
 from rwkv_rag.cli.tune_options import HELP
 from rwkv_rag.errors import InputError, NotFound
+from rwkv_rag.services.contracts import TUNER
+from rwkv_rag.services.serve import Export, serve
 from rwkv_rag.types import TuneEstimate, TuneJob, TuneSettings
 
 from .conftest import Cli, english_left
@@ -82,7 +84,9 @@ class StandIn:
 @pytest.fixture
 def tuner(monkeypatch: pytest.MonkeyPatch) -> StandIn:
     stand_in = StandIn()
-    monkeypatch.setattr(app, "open_tuner", lambda settings: stand_in)
+    handler = serve({"tuner": Export(TUNER, stand_in)})
+    service = app.Served(handler, 1, dict, lambda: None, lambda: None)
+    monkeypatch.setattr(app, "tuning_service", lambda settings: service)
     monkeypatch.setattr(tune, "LOOK_S", 0.0)
     return stand_in
 
@@ -95,7 +99,9 @@ def test_every_setting_has_an_option_and_nothing_else_does() -> None:
 def test_options_left_out_are_the_defaults_of_the_settings(cli: Cli, tuner: StandIn) -> None:
     cli("tune", "start", "lora", "--data", "a b.jsonl", "--detach")
     named = {"name": "a b-lora", "base": "fake"}
-    assert tuner.made[0].settings == TuneSettings(data=Path("a b.jsonl"), method="lora", **named)
+    assert tuner.made[0].settings == TuneSettings(
+        data=Path("a b.jsonl").absolute(), method="lora", **named
+    )
 
 
 def test_options_reach_the_settings(cli: Cli, tuner: StandIn) -> None:
@@ -125,7 +131,9 @@ def test_a_start_says_first_what_it_needs(cli: Cli, tuner: StandIn) -> None:
 
 def test_a_detached_start_returns_at_once(cli: Cli, tuner: StandIn) -> None:
     ran = cli("tune", "start", "state", "--data", "d.jsonl", "--detach", "--json")
-    assert ran.json["status"] == "waiting" and ran.json["settings"]["data"] == "d.jsonl"
+    assert ran.json["status"] == "waiting" and ran.json["settings"]["data"] == str(
+        Path("d.jsonl").absolute()
+    )
     assert ran.err == ""
 
 
