@@ -20,12 +20,10 @@ from rwkv_rag.ui import parts
 def opened(settings: Settings) -> Iterator[app.Parts]:
     """What the pages share during the block."""
     parts.configure(settings)
-    shared = parts.shared()
     try:
-        yield shared
+        yield parts.shared()
     finally:
-        shared.close()
-        parts._open.clear()
+        parts.close()
         parts._configured.clear()
 
 

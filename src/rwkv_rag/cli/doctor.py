@@ -6,17 +6,27 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from rwkv_rag.cli.options import Home, Json, Model
+from rwkv_rag.cli.options import Connect, Home, Json, Key, Model
 from rwkv_rag.cli.screen import Screen, printable
+from rwkv_rag.cli.up import Config
 
 if TYPE_CHECKING:
+    from rwkv_rag.config.effective import Effective
     from rwkv_rag.diagnosis.finding import Finding
 
 STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 FAILED = 1
 
 
-def doctor(ctx: typer.Context, json: Json = False, model: Model = None, home: Home = None) -> None:
+def doctor(
+    ctx: typer.Context,
+    json: Json = False,
+    file: Config = None,
+    model: Model = None,
+    home: Home = None,
+    connect: Connect = None,
+    key: Key = None,
+) -> None:
     """Check this machine, what is installed, the settings and the stored data."""
     from rwkv_rag.config import effective
     from rwkv_rag.diagnosis.checks import findings
@@ -24,7 +34,13 @@ def doctor(ctx: typer.Context, json: Json = False, model: Model = None, home: Ho
     language = ctx.find_root().obj
     screen = Screen(language)
     found = []
-    for finding in findings(lambda: effective.load(home=home, model=model, language=language)):
+
+    def load() -> Effective:
+        return effective.load(
+            file=file, home=home, model=model, connect=connect, key=key, language=language
+        )
+
+    for finding in findings(load):
         found.append(finding)
         if not json:
             _show(screen, finding)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from rwkv_rag.cli.options import Home, Model, session
+from rwkv_rag.cli.options import Connect, Home, Key, Model, session
 from rwkv_rag.config import BUILTIN, FAKE, sharing_cores
 from rwkv_rag.errors import MissingExtra, NotFound
 
@@ -21,16 +21,21 @@ def ui(
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser.")] = True,
     model: Model = None,
     home: Home = None,
+    connect: Connect = None,
+    key: Key = None,
 ) -> None:
     """Chat with your documents in the browser (this machine only)."""
-    here = session(ctx, home, model)
+    here = session(ctx, home, model, connect=connect, key=key)
     if find_spec("streamlit") is None:
         raise MissingExtra("the pages need Streamlit; install it with: pip install 'rwkv-rag[ui]'")
     settings = here.settings
     if settings.model not in (BUILTIN, FAKE) and not Path(settings.model).exists():
         raise NotFound(f"no such model file: {settings.model}")
     arguments = ["--home", str(settings.home), "--lang", settings.language, "--port", str(port)]
-    arguments += ["--model", settings.model] + ([] if browser else ["--no-browser"])
+    arguments += [] if browser else ["--no-browser"]
+    arguments += ["--model", settings.model] if settings.named else []
+    arguments += ["--connect", settings.connect] if settings.connect else []
+    arguments += ["--key", str(settings.key)] if settings.key else []
     here.screen.note("http://127.0.0.1:{port} — Ctrl-C ends it", port=port)
     # A process of its own: Streamlit takes the main thread and its signals.
     process = [sys.executable, "-m", "rwkv_rag.ui", *arguments]

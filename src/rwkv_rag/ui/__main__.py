@@ -1,4 +1,8 @@
-"""`python -m rwkv_rag.ui`: what `rwkv-rag ui` starts in a process of its own."""
+"""`python -m rwkv_rag.ui`: what `rwkv-rag ui` and `rwkv-rag up` start in a process of its own.
+
+What is not given comes from the environment and `ragq.yml`, as for every command. It ends at SIGINT
+or SIGTERM, and its health is asked at `/_stcore/health`.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +22,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m rwkv_rag.ui", description=__doc__)
     parser.add_argument("--home", type=Path)
     parser.add_argument("--model")
+    parser.add_argument("--connect")
+    parser.add_argument("--key", type=Path)
     parser.add_argument("--lang", choices=("zh", "en"))
     parser.add_argument("--port", type=int, default=8501)
     parser.add_argument("--no-browser", action="store_true")
     given = parser.parse_args()
     try:
-        settings = config.load(home=given.home, model=given.model, language=given.lang)
+        settings = config.load(
+            home=given.home,
+            model=given.model,
+            language=given.lang,
+            connect=given.connect,
+            key=given.key,
+        )
         serve(settings, port=given.port, browser=not given.no_browser)
     except RagError as error:
         sys.exit(_last_words(error, given.lang or "en"))

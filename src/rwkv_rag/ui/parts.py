@@ -10,6 +10,7 @@ import streamlit as st
 from rwkv_rag import app, config
 
 _configured: list[config.Settings] = []
+_opened: list[app.Parts] = []
 
 
 def configure(settings: config.Settings) -> None:
@@ -27,8 +28,20 @@ def shared() -> app.Parts:
     return _open(settings())
 
 
+def close() -> None:
+    """Let go of what was opened; the next look opens it anew."""
+    while _opened:
+        _opened.pop().close()
+    _open.clear()
+
+
 @st.cache_resource(show_spinner=False)
 def _open(settings: config.Settings) -> app.Parts:
     opened = app.open_parts(settings)
-    opened.pipeline(tuned=settings.tuned)  # what is wrong with a model is said at once
+    try:
+        opened.pipeline(tuned=settings.tuned)  # what is wrong with a model is said at once
+    except BaseException:
+        opened.close()
+        raise
+    _opened.append(opened)
     return opened

@@ -17,6 +17,8 @@ OPTIONS: dict[str, Any] = {
     "server.fileWatcherType": "none",
     "server.maxUploadSize": 200,  # MB
     "browser.gatherUsageStats": False,
+    "logger.hideWelcomeMessage": True,  # who starts it says where it is
+    "logger.level": "warning",
     "client.toolbarMode": "minimal",
     "client.showErrorDetails": "none",
     "theme.primaryColor": "#0f766e",
@@ -41,4 +43,7 @@ def serve(settings: Settings, *, port: int = 8501, browser: bool = True) -> None
     if settings.model not in (BUILTIN, FAKE):
         parts.shared()  # a file that is no model ends here and not on a page
     bootstrap.load_config_options(flag_options=flags)
-    bootstrap.run(str(SCRIPT), False, [], flags)
+    try:
+        bootstrap.run(str(SCRIPT), False, [], flags)
+    finally:
+        parts.close()
