@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from rwkv_rag.cli import messages_up
 from rwkv_rag.types import Language
 
 CHINESE = {
+    **messages_up.CHINESE,
     # help
     "Ask your own documents, on your own machine, and check every quoted source.": (
         "在自己的电脑上向自己的文档提问，每处引用都可以核对。"

@@ -14,7 +14,7 @@ from rwkv_rag.types import QueueStatus, ServiceStatus
 
 COLUMNS = (
     *("service", "state", "waiting", "in flight", "served", "failed", "p50", "p99"),
-    *("workers", "memory", "restarts", "address"),
+    *("memory", "restarts"),
 )
 STYLES = {"ready": "green", "failed": "red", "starting": "yellow", "restarting": "yellow"}
 
@@ -28,11 +28,13 @@ def show(screen: Screen, found: Running, services: list[ServiceStatus]) -> None:
     """A table of the services, and a line for each worker and each problem."""
     table = Table(box=None, pad_edge=False)
     for column in COLUMNS:
-        table.add_column(screen.text(column))
+        table.add_column(screen.text(column), no_wrap=True)
     for service in services:
         table.add_row(*_row(screen, service), style=STYLES.get(service.state, ""))
     screen.out.print(table)
     for service in services:
+        named = {"name": service.name, "address": service.address}
+        screen.say("{name} at {address}", style="dim", **named)
         for line in _workers(screen, service.queue):
             screen.out.print(line, style="dim")
         if service.reason:
@@ -43,12 +45,12 @@ def show(screen: Screen, found: Running, services: list[ServiceStatus]) -> None:
 
 def _row(screen: Screen, service: ServiceStatus) -> list[str]:
     queue = service.queue
-    counts = [""] * 6 + [""]
+    counts = [""] * 6
     if queue:
         times = [_ms(queue.latency_s.get(name)) for name in ("p50", "p99")]
         numbers = (sum(queue.waiting.values()), queue.in_flight, queue.served, queue.failed)
-        counts = [*map(str, numbers), *times, str(len(queue.workers))]
-    rest = [_mb(service.memory_bytes), str(service.restarts), service.address]
+        counts = [*map(str, numbers), *times]
+    rest = [_mb(service.memory_bytes), str(service.restarts)]
     return [service.name, screen.text(service.state), *counts, *rest]
 
 

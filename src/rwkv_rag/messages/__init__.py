@@ -10,10 +10,25 @@ from __future__ import annotations
 import re
 
 from rwkv_rag.errors import RagError
-from rwkv_rag.messages import api, asking, commands, keys, library, models, services, system, tuning
+from rwkv_rag.messages import (
+    api,
+    asking,
+    commands,
+    config,
+    keys,
+    library,
+    models,
+    processes,
+    services,
+    system,
+    tuning,
+)
 from rwkv_rag.types import Language
 
-_ROOMS = (tuning, commands, models, services, api, keys, library, asking, system)
+_ROOMS = (
+    *(tuning, commands, models, services, api, keys),
+    *(config, processes, library, asking, system),
+)
 CHINESE: tuple[tuple[str, str], ...] = tuple(line for room in _ROOMS for line in room.CHINESE)
 _PATTERNS = tuple((re.compile(pattern, re.DOTALL), chinese) for pattern, chinese in CHINESE)
 

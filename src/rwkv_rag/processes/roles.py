@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 DRAIN_S = 10.0  # for the answers being written when a worker is stopped
 STUCK_S = 30.0
-SLOTS = 16  # each is a thread and a connection
+SLOTS = {"llm": 16, "index": 8, "tuning": 4}  # each is a thread and a connection, idle or not
 
 log = logging.getLogger("rwkv_rag.processes")
 
@@ -66,7 +66,7 @@ def run_worker(order: WorkerOrder, ending: Ending) -> None:
         served.handler,
         order.back,
         name=order.name,
-        slots=min(served.slots, SLOTS),
+        slots=min(served.slots, SLOTS[order.service]),
         facts=partial(_facts, served),
         security=_security(order),
         stuck_s=STUCK_S,
