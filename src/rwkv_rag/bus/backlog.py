@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rwkv_rag.bus.message import Request
 from rwkv_rag.bus.transport import Priority
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from rwkv_rag.bus.staff import Slot
 
 MAX_WAITING_BYTES = 512 << 20
+
+Frame: TypeAlias = Any  # bytes, or what a socket has of the kind
 
 
 @dataclass(slots=True, eq=False)
@@ -29,13 +31,22 @@ class Pending:
 
     client: bytes
     message: Request
-    envelope: bytes
-    body: bytes
+    envelope: Frame
+    body: Frame | None
     arrived: float
     due: float
     slot: Slot | None = None
     begun: bool = False
     again: bool = False
+
+    def begin(self) -> None:
+        """The client has had a reply."""
+        self.begun, self.body = True, None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body."""
+        return 0 if self.body is None else len(self.body)
 
     @property
     def repeatable(self) -> bool:
@@ -54,7 +65,7 @@ class Backlog:
     def add(self, request: Pending) -> bool:
         """Whether there was room."""
         queue = self._queues[request.message.priority]
-        if len(queue) >= self._limit or self._bytes + len(request.body) > MAX_WAITING_BYTES:
+        if len(queue) >= self._limit or self._bytes + request.size > MAX_WAITING_BYTES:
             return False
         self._count(request, 1)
         queue.append(request)
@@ -95,4 +106,4 @@ class Backlog:
 
     def _count(self, request: Pending, by: int) -> None:
         self.size += by
-        self._bytes += by * len(request.body)
+        self._bytes += by * request.size

@@ -147,7 +147,7 @@ to_worker: Decoder = msgspec.msgpack.Decoder(ToWorker)
 pack = msgspec.msgpack.Encoder().encode
 
 
-def unpack(decoder: Decoder, data: bytes) -> Any:
+def unpack(decoder: Decoder, data: Any) -> Any:
     """The envelope in `data`. Raises BadMessage for anything that is none."""
     if len(data) > MAX_ENVELOPE_BYTES:
         raise BadMessage(f"an envelope of {len(data)} bytes; {MAX_ENVELOPE_BYTES} are the most")

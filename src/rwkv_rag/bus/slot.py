@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from rwkv_rag.bus import codec, message
+from rwkv_rag.bus.backlog import Frame
 from rwkv_rag.bus.connection import Closed, Connection, Lost
 from rwkv_rag.bus.message import pack, unpack
 from rwkv_rag.bus.transport import Handler
@@ -27,7 +28,7 @@ _log = logging.getLogger(__name__)
 class Request:
     """A request at its handler: the `Incoming` of `bus.transport`."""
 
-    def __init__(self, envelope: message.Request, body: bytes) -> None:
+    def __init__(self, envelope: message.Request, body: codec.Data) -> None:
         self.id = envelope.id
         self.target = envelope.target
         self.method = envelope.method
@@ -85,13 +86,13 @@ class Slot:
         """Whether this was the end; False for another try with a new connection."""
         self._greet()
         while not self.ending:
-            frames = self._connection.receive()
-            if frames is None:
+            received = self._connection.receive()
+            if received is None:
                 self._greet()
-            elif (said := self._understood(frames)) is None:
                 continue
-            elif type(said) is message.Request and len(frames) == 2:
-                self._answer(said, frames[1])
+            said = self._understood(received[0])
+            if type(said) is message.Request:
+                self._answer(said, received[1])
             elif type(said) is message.Goodbye:
                 return True
         return True
@@ -100,16 +101,16 @@ class Slot:
         with suppress(Lost):  # the socket goes on trying to connect
             self._connection.send(self._hello, wait=False)
 
-    def _understood(self, frames: list[bytes]) -> Any:
+    def _understood(self, envelope: Frame) -> Any:
         try:
-            return unpack(message.to_worker, frames[0])
+            return unpack(message.to_worker, envelope)
         except BadMessage as error:
             _log.warning("%s: %s", self._name, error)
             return None
 
     # a request
 
-    def _answer(self, envelope: message.Request, body: bytes) -> None:
+    def _answer(self, envelope: message.Request, body: codec.Data) -> None:
         self.request = request = Request(envelope, body)
         try:
             if request.stream:
@@ -149,9 +150,9 @@ class Slot:
         while not request.cancelled():
             if self._credit > 0:
                 return True
-            frames = self._connection.receive()
-            if frames is not None:
-                self._take_note(request, self._understood(frames))
+            received = self._connection.receive()
+            if received is not None:
+                self._take_note(request, self._understood(received[0]))
             elif time.monotonic() > until:
                 raise DeadlineExceeded(f"nobody fetched from {request.method} for {PATIENCE_S:g} s")
         return False

@@ -75,7 +75,11 @@ class Worker:
         self._woken, self._waker = sockets.socketpair()
 
     def run(self) -> None:
-        """Work until `stop`. Raises BadMessage where the router speaks another version."""
+        """Work until `stop`.
+
+        Raises BadMessage where the router speaks another version, NotAllowed where it refuses the
+        keys of this worker.
+        """
         threads = [
             threading.Thread(target=slot.run, name=f"{self._name} {number}", daemon=True)
             for number, slot in enumerate(self._slots)
@@ -149,6 +153,7 @@ class Worker:
             self._heard, self._heard_at = True, now
         except Lost:
             self._heard = False
+            self._line.check_keys()
             if now - self._heard_at > self._dead_s:
                 self._cancel_all()
 
@@ -160,9 +165,9 @@ class Worker:
 
     def _listen(self) -> None:
         while self._line.socket.poll(0):
-            frames = self._line.receive()
+            received = self._line.receive()
             try:
-                said: Any = unpack(message.to_worker, frames[0]) if frames else None
+                said: Any = unpack(message.to_worker, received[0]) if received else None
             except BadMessage as error:
                 _log.warning("%s: %s", self._name, error)
                 continue

@@ -112,7 +112,7 @@ class ZeroMQ:
     # connections
 
     def borrow(self) -> Line:
-        """A connection on which nothing is said. Raises Unreachable, BadMessage."""
+        """A connection on which nothing is said. Raises Unreachable, NotAllowed, BadMessage."""
         if self._closed:
             raise self.gone()
         try:
@@ -186,26 +186,27 @@ class Line:
         return self._id
 
     def greet(self, connect_s: float) -> message.Welcome:
-        """Raises Lost, and BadMessage where the router speaks another version."""
+        """Raises Lost, NotAllowed, and BadMessage where the router speaks another version."""
         until = time.monotonic() + connect_s
+        self._connection.ready(until)
         self.send(pack(message.Hello()))
         while (left := until - time.monotonic()) > 0:
-            frames = self.within(left)
-            said = unpack(message.to_client, frames[0]) if frames else None
+            received = self.within(left)
+            said = unpack(message.to_client, received[0]) if received else None
             if isinstance(said, message.Welcome):
                 return said
             if isinstance(said, message.Fault):
                 raise codec.raised(said.code, said.message)
         raise Lost
 
-    def answer(self, id: int, until: float) -> tuple[Any, bytes]:
+    def answer(self, id: int, until: float) -> tuple[Any, codec.Data]:
         """What is said to the request before `until`. Raises Lost."""
         while (left := until - time.monotonic()) > 0:
-            frames = self.within(left)
-            if frames:
-                said = unpack(message.to_client, frames[0])
+            received = self.within(left)
+            if received:
+                said = unpack(message.to_client, received[0])
                 if getattr(said, "id", None) == id:
-                    return said, frames[-1]
+                    return said, received[1]
         raise Lost
 
     def close(self) -> None:
@@ -263,7 +264,7 @@ class _Replies:
 
     __del__ = close
 
-    def _value(self, said: Any, body: bytes) -> Any:
+    def _value(self, said: Any, body: codec.Data) -> Any:
         try:
             if type(said) is not message.Reply:
                 raise BadMessage(f"{self._call.method} answered out of turn: {said!r}")
@@ -310,7 +311,7 @@ class _Replies:
 
     # receiving
 
-    def _next(self) -> tuple[Any, bytes]:
+    def _next(self) -> tuple[Any, codec.Data]:
         """What is said next to this request. Raises what the other side raised, and our own."""
         until = time.monotonic() + self._call.deadline_s + GRACE_S
         while True:
@@ -331,21 +332,21 @@ class _Replies:
                 raise codec.raised(said.code, said.message)
             return said, body
 
-    def _wait(self, until: float) -> tuple[Any, bytes]:
+    def _wait(self, until: float) -> tuple[Any, codec.Data]:
         """Raises Lost when the router does not know the request (any more)."""
         line = self._line
         assert line is not None
         asked = 0.0
         with line.turn:
             while True:
-                frames = line.receive()
+                received = line.receive()
                 if line.broken:
                     raise Closed
-                if frames is not None:
-                    said = unpack(message.to_client, frames[0])
+                if received is not None:
+                    said = unpack(message.to_client, received[0])
                     if getattr(said, "id", None) == self._id:
                         if type(said) is not message.Pong:
-                            return said, frames[-1]
+                            return said, received[1]
                         asked = 0.0
                         if not said.known:
                             raise Lost
