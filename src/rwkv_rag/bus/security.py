@@ -17,9 +17,12 @@ from zmq.auth.thread import ThreadAuthenticator
 
 from rwkv_rag.bus import keyring
 from rwkv_rag.bus.address import Address
-from rwkv_rag.errors import InputError
+from rwkv_rag.errors import InputError, NotAllowed
 
 DOMAIN = "rwkv-rag"
+REFUSALS = int(zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL)
+FAILURES = REFUSALS | int(zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL)
+"""What a socket's monitor tells of keys; without detail it may also be a line that was cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,3 +113,13 @@ def check_open(address: Address, security: Security | None) -> None:
             f"{address.url} is not on this machine alone and needs keys; make them with"
             " `rwkv-rag keys`, or use 127.0.0.1"
         )
+
+
+def refusal(url: str, has_keys: bool) -> NotAllowed:
+    """For one who is not let in."""
+    if has_keys:
+        return NotAllowed(
+            f"{url} does not accept the keys of this side; make new ones there with"
+            " `rwkv-rag keys add`"
+        )
+    return NotAllowed(f"{url} asks for keys; make them there with `rwkv-rag keys add`")
