@@ -3,13 +3,16 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test check bench clean
+.PHONY: setup demo up test check bench clean
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.setup
 
 demo: setup
 	$(BIN)/rwkv-rag demo
+
+up: setup
+	$(BIN)/rwkv-rag up
 
 test: check
 	$(BIN)/pytest

@@ -18,7 +18,7 @@ from typer.main import get_command
 from rwkv_rag.cli import api, ask, bases, demo, doctor, evaluate, index, keys, tune, ui, up
 from rwkv_rag.cli.messages import translate
 from rwkv_rag.cli.screen import printable
-from rwkv_rag.config import locale_language
+from rwkv_rag.config import user_language
 from rwkv_rag.errors import RagError
 from rwkv_rag.messages import explain, explain_reason
 from rwkv_rag.types import Language
@@ -88,7 +88,7 @@ def split_language(arguments: Sequence[str]) -> tuple[Language, list[str]]:
             return _language(argument[-2:]), rest[:at] + rest[at + 1 :]
         if argument == "--lang" and rest[at + 1 : at + 2] in (["zh"], ["en"]):
             return _language(rest[at + 1]), rest[:at] + rest[at + 2 :]
-    return locale_language(), rest
+    return user_language(), rest
 
 
 def command(language: Language) -> Any:

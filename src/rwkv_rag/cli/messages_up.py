@@ -42,8 +42,8 @@ CHINESE = {
         "已就绪；按 Ctrl-C 或运行 rwkv-rag down 停止"
     ),
     "stopping; a second Ctrl-C stops at once": "正在停止；再按一次 Ctrl-C 立即结束",
-    "fine-tuning {job} goes on by itself; follow it with rwkv-rag tune status {job}": (
-        "微调任务 {job} 会自己继续；用 rwkv-rag tune status {job} 查看"
+    "fine-tuning {job} goes on by itself; follow it with rwkv-rag tune show {job}": (
+        "微调任务 {job} 会自己继续；用 rwkv-rag tune show {job} 查看"
     ),
     "everything is stopped": "已全部停止",
     "working for {address} — Ctrl-C ends it": "正在为 {address} 工作，按 Ctrl-C 结束",

@@ -228,7 +228,7 @@ class Told:
         """What goes on after the end."""
         self.screen.note("stopping; a second Ctrl-C stops at once")
         for job in jobs:
-            text = "fine-tuning {job} goes on by itself; follow it with rwkv-rag tune status {job}"
+            text = "fine-tuning {job} goes on by itself; follow it with rwkv-rag tune show {job}"
             self.screen.note(text, style="yellow", job=job)
 
     def _colour(self, name: str) -> str:

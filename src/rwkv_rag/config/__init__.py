@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,7 +120,9 @@ def _whole(path: Path | str) -> Path:
 def user_language(environ: Mapping[str, str] | None = None, file: Path | None = None) -> Language:
     """RWKV_RAG_LANG, else what `ragq.yml` says, else the locale."""
     environ = os.environ if environ is None else environ
-    file = file or configuration_file(environ=environ)
+    if file is None:
+        with suppress(InputError):  # said by whoever needs the file, in some language
+            file = configuration_file(environ=environ)
     if not environ.get("RWKV_RAG_LANG") and file and (said := place.language_in(file)):
         return "zh" if said == "zh" else "en"
     return locale_language(environ)
