@@ -106,10 +106,10 @@ def _room(about: str, said: str, free: int, **values: object) -> Finding:
     state: State = "ok"
     if free < SCARCE_MEMORY:
         state = "fail" if free < LEAST_MEMORY else "warn"
-    mend = "" if state == "ok" else "close other programs"
+    mend = "close other programs"
     fits = {precision: largest(free, precision) for precision in BYTES}
     values = {"free": gigabytes(free), **fits, **values}
-    return Finding(about, state, said, mend, values, _table(free))
+    return Finding(about, state, said, "" if state == "ok" else mend, values, _table(free))
 
 
 def _table(free: int) -> tuple[tuple[str, ...], ...]:

@@ -18,7 +18,8 @@ def home(path: Path) -> Iterator[Finding]:
     """Whether the directory is there or can be made, is ours, and is nobody else's."""
     if not path.exists():
         above = next(each for each in path.parents if each.exists())
-        if os.access(above, os.W_OK | os.X_OK):
+        as_me = os.access in os.supports_effective_ids
+        if os.access(above, os.W_OK | os.X_OK, effective_ids=as_me):
             yield ok("data", "{path} is made when it is first needed", path=path)
         else:
             mend = "choose another with --home or RWKV_RAG_HOME"
