@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from rwkv_rag.errors import AlreadyExists, InputError, ModelMismatch, NotFound, RagError
+from rwkv_rag.errors import AlreadyExists, Busy, InputError, ModelMismatch, NotFound, RagError
 from rwkv_rag.interfaces import Knowledge
 from rwkv_rag.knowledge.library import Library
 from rwkv_rag.services.contracts import KNOWLEDGE
@@ -22,6 +23,8 @@ from .conftest import Reach, ahead
 
 GARDEN = "The garden opens at six.\n\nThe annual fee is 48 pounds.\n\nDogs are kept on a lead.\n"
 MANUAL = "# 手册\n\n## 保养\n\n滤芯的使用寿命约为 12 个月。🌱\n\n## 售后\n\n整机保修期为 2 年。\n"
+FINAL = ("indexed", "unchanged")
+SOON_S = 10.0
 Make = Callable[[], Knowledge]
 
 
@@ -157,12 +160,19 @@ def test_a_stream_that_is_closed_stores_no_more(reach: Reach, library: Library, 
     events = there.add("docs", documents(100))
     next(events)
     events.close()
-    stored = there.base("docs").documents
-    assert stored <= 1 + ahead(way)
-    assert [event.stage for event in there.add("docs", documents(1))][-1] in (
-        "indexed",
-        "unchanged",
-    )
+    assert patient(lambda: list(there.add("docs", documents(1))))[-1].stage in FINAL
+    assert there.base("docs").documents <= 1 + ahead(way)
+
+
+def patient(change: Callable[[], Any]) -> Any:
+    """Who closed a stream over a socket learns that it has ended by being let in again."""
+    until = time.monotonic() + SOON_S
+    while True:
+        try:
+            return change()
+        except Busy:
+            assert time.monotonic() < until
+            time.sleep(0.01)
 
 
 def test_the_callers_own_way_of_cancelling_is_asked(
@@ -170,7 +180,7 @@ def test_the_callers_own_way_of_cancelling_is_asked(
 ) -> None:
     for number in range(60):
         (tmp_path / f"{number:02}.txt").write_text(f"text number {number}", encoding="utf-8")
-    there, seen = reach(KNOWLEDGE, library, turn=FairLock()), []
+    there, seen = reach(KNOWLEDGE, library, turn=FairLock()), list[Any]()
     there.create("docs")
     files = sorted(tmp_path.glob("*.txt"))
     for event in there.index("docs", files, cancelled=lambda: len(seen) >= 5):
