@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from rwkv_rag import app
+from rwkv_rag.errors import WorkerLost
 from rwkv_rag.rag.pipeline import Pipeline
+from rwkv_rag.types import Delta, Writer
 from rwkv_rag.ui.server import SCRIPT
 
 from .conftest import parts as _parts  # noqa: F401  (skips this file without streamlit)
@@ -98,3 +102,36 @@ def test_an_error_is_shown_in_the_conversation(base: str, shared: app.Parts) -> 
     shared.knowledge.delete(base)
     page = ask(page, "What is the annual fee?")
     assert not page.exception
+
+
+LOST = "the worker llm-1 of llm was lost; ask again"
+
+
+def test_a_worker_that_dies_is_one_line_and_the_next_question_works(
+    base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, answered = opened(), Pipeline.answer
+
+    def dies(*_: object, **__: object) -> Iterator[Delta]:
+        yield Delta("The annual ")
+        raise WorkerLost(LOST)
+
+    monkeypatch.setattr(Pipeline, "answer", dies)
+    ask(page, "What is the annual fee?")
+    assert not page.exception
+    assert [error.value for error in page.error] == [LOST.replace("-", "\\-")]
+    monkeypatch.setattr(Pipeline, "answer", answered)
+    ask(page, "What is the annual fee?")
+    assert not page.error and "<mark>The annual fee is" in html(page)
+
+
+def test_while_nobody_tells_the_models_a_question_can_be_asked(
+    base: str, shared: app.Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost() -> list[Writer]:
+        raise WorkerLost(LOST)
+
+    monkeypatch.setattr(shared.models, "writers", lost)
+    page = opened()
+    assert len(page.error) == 1 and not page.exception
+    assert "<mark>" in html(ask(page, "What is the annual fee?"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -47,3 +49,40 @@ def test_questions_are_answered_while_another_thread_indexes(
 def test_nothing_tuned_goes_with_the_stand_ins(shared: app.Parts) -> None:
     with pytest.raises(InputError, match="stand-ins"):
         shared.pipeline(tuned="poet")
+
+
+def test_pages_that_are_connected_load_no_model_and_no_torch(tmp_path: Path) -> None:
+    """A process with services to ask opens every page and stays small."""
+    program = """
+import sys
+from pathlib import Path
+from streamlit.testing.v1 import AppTest
+from rwkv_rag import app, parts as made
+from rwkv_rag.bus.local import Local
+from rwkv_rag.config import Settings
+from rwkv_rag.types import Writer
+from rwkv_rag.ui import parts
+
+VALUES = {"bases": [], "jobs": [], "tuned": [], "name": "builtin", "status": []}
+BUILTIN = Writer("builtin", "builtin")
+
+def far(incoming):  # what a service elsewhere would say
+    if incoming.method in ("writer", "writers"):
+        return BUILTIN if incoming.method == "writer" else [BUILTIN]
+    return VALUES[incoming.method]
+
+settings = Settings(home=Path(sys.argv[1]), named=False)
+transport = Local(far)
+connected = made.Parts(llm=transport, index=transport, tuning=transport, connected=True)
+app.open_parts = lambda _: connected
+parts.configure(settings)
+for page in ("chat", "library", "tuning", "services"):
+    script = f"from rwkv_rag.ui import {page}; {page}.page()"
+    drawn = AppTest.from_string(script, default_timeout=20).run()
+    assert not drawn.exception and not drawn.error, page
+print(*sorted({"torch", "numba", "chromadb", "safetensors"} & set(sys.modules)))
+"""
+    run = [sys.executable, "-c", program, str(tmp_path)]
+    ran = subprocess.run(run, capture_output=True, text=True, check=False, timeout=60)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.strip() == ""

@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 import pytest
 
-if __name__ == "__main__":  # for the picture
+if __package__ in (None, ""):  # for the picture
     from test_browser import CHROMIUM, DOCUMENTS, GARDEN, ask, browser, make_base
 else:
     from .test_browser import CHROMIUM, DOCUMENTS, GARDEN, ask, browser, make_base
@@ -179,7 +179,7 @@ def test_a_worker_that_dies_in_a_chat_is_one_line_and_the_next_question_works(
     box = page.get_by_placeholder("Your question")
     box.fill("When do the gates close from April to September?")
     box.press("Enter")
-    page.locator(".rag-note, [data-testid=stAlert]").first.wait_for()  # asked anew, or told
+    page.locator("[data-testid=stChatMessage] >> .rag-note, [data-testid=stAlert]").first.wait_for()
     assert page.locator("[data-testid=stException]").count() == 0
     wait(lambda: "llm-1: ready" in up.said.split("it is started again")[-1], READY_S, up)
     ask_about_the_gates(page, page.locator(".rag-note").count() + 1)

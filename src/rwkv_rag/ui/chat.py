@@ -75,10 +75,12 @@ def _options(bases: list[str], shared: app.Parts) -> Options:
             horizontal=True,
             key="mode",
         )
-        writing = writer.chosen(shared.models, mode or "strict")
+        with errors_shown():  # a question can be asked all the same: its answer waits for a worker
+            st.session_state["writing"] = writer.chosen(shared.models, mode or "strict")
         passages = st.slider(text("Passages"), 1, 20, parts.settings().top_k, key="top_k")
         if st.button(text("New chat"), icon=":material/add_comment:", width="stretch"):
             st.session_state["turns"] = []
+    writing = st.session_state.get("writing", writer.Choice("", ""))
     return Options(base or bases[0], mode or "strict", passages, writing)
 
 

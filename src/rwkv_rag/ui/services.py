@@ -29,9 +29,12 @@ def page() -> None:
     st.html(STYLE)
     claim = text("Each service has a queue, and workers in processes of their own.")
     st.html(title_html(text("Services"), claim))
-    supervision = parts.shared().supervision
+    shared = parts.shared()
+    supervision = shared.supervision
     if supervision is None:
-        st.info(text("Everything runs in this process. Services are started with: rwkv-rag up"))
+        here = text("Everything runs in this process. Services are started with: rwkv-rag up")
+        away = text("The services run elsewhere; look at them there: rwkv-rag status")
+        st.info(away if shared.connected else here)
         return
     st.fragment(_watched, run_every=EVERY_S)(supervision)
 

@@ -255,6 +255,9 @@ CHINESE = {
     "Everything runs in this process. Services are started with: rwkv-rag up": (
         "一切都在本进程中运行。启动服务的命令：rwkv-rag up"
     ),
+    "The services run elsewhere; look at them there: rwkv-rag status": (
+        "服务在别处运行，请在那里查看：rwkv-rag status"
+    ),
     "starting": "启动中",
     "ready": "就绪",
     "restarting": "重启中",
