@@ -11,7 +11,7 @@ from __future__ import annotations
 import collections.abc
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
 from typing import Any, get_origin
 
@@ -85,18 +85,18 @@ class Replies(Iterator[Any]):
 @cache
 def _twin(protocol: type) -> type[Remote]:
     """The class whose methods are those of `protocol`."""
-    members = {name: _member(method) for name, method in methods(protocol).items()}
+    members = {n: _member(m, vars(protocol)[n]) for n, m in methods(protocol).items()}
     return type(f"Remote{protocol.__name__}", (Remote,), members)
 
 
-def _member(method: Method) -> Any:
+def _member(method: Method, declared: Any) -> Any:
     if method.property:
         return property(lambda self: self._ask(method, (), {}))
 
+    @wraps(declared)
     def ask(self: Remote, *args: Any, **kwargs: Any) -> Any:
         return self._ask(method, args, kwargs)
 
-    ask.__name__ = method.name
     return ask
 
 
