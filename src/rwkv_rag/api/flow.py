@@ -108,12 +108,14 @@ class Flow(Response):
             if step is not None:
                 await send(_part(form.step(step)))
             step = await self._next_or_error()
+        await self._in_thread(self._close)  # whoever has the last word finds nothing left over
         await send(_part(form.last, more=False))
 
     async def _send_last(self, send: Send) -> None:
         last: Mapping[str, Any] = {}
         while (step := await self._next()) is not _END:
             last = step or last
+        await self._in_thread(self._close)
         body = encoded(last)
         self.headers["content-length"] = str(len(body))
         await self._start(send)

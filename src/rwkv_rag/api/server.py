@@ -38,7 +38,7 @@ def serve(settings: Settings, options: Options) -> None:
 
     with closing(listening(options)) as listener, app.open_parts(settings) as parts:
         with suppress(ServiceError, Busy):  # a service may be starting anew: `/ready` tells
-            parts.writer()  # what is wrong with a model is said at once
+            parts.pipeline()  # what is wrong with a model is said at once
         application = assembled(settings, options, parts)
         config = uvicorn.Config(
             application,
@@ -51,7 +51,8 @@ def serve(settings: Settings, options: Options) -> None:
             ws="none",
         )
         logging.getLogger("rwkv_rag.api").info("listening on %s", url(listener))
-        uvicorn.Server(config).run(sockets=[listener])
+        with suppress(KeyboardInterrupt):  # uvicorn raises it anew after an orderly end
+            uvicorn.Server(config).run(sockets=[listener])
 
 
 def assembled(settings: Settings, options: Options, parts: Parts) -> FastAPI:

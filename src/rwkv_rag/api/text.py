@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 LONGEST_NAME = 512
 
 
-def _whole(text: str) -> str:
+def _whole(text: Any) -> Any:
     """Lone surrogates, which JSON can write and nothing can store, become a question mark."""
-    return text if text.isascii() else text.encode(errors="replace").decode()
+    if isinstance(text, str) and not text.isascii():
+        return text.encode(errors="replace").decode()
+    return text
 
 
 def _shown(text: str) -> str:
@@ -20,6 +22,6 @@ def _shown(text: str) -> str:
     return text
 
 
-Text = Annotated[str, AfterValidator(_whole)]
-Name = Annotated[str, AfterValidator(_whole), Field(min_length=1, max_length=LONGEST_NAME)]
+Text = Annotated[str, BeforeValidator(_whole)]
+Name = Annotated[str, BeforeValidator(_whole), Field(min_length=1, max_length=LONGEST_NAME)]
 Shown = Annotated[Name, AfterValidator(_shown)]

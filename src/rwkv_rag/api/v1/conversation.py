@@ -59,6 +59,7 @@ def check_supported(asked: ChatRequest) -> None:
                     f"{place}.content[{at}]",
                     f"content of the type {part.type[:40]!r} is not supported here; send text",
                 )
+    stops_of(asked)
     if asked.messages[-1].role != "user":
         last = len(asked.messages) - 1
         raise Refused(

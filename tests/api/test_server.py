@@ -1,0 +1,93 @@
+"""The server as a process of its own: begins, answers, ends in order, says what is wrong."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from rwkv_rag.api import server
+from rwkv_rag.api.options import Options
+from rwkv_rag.api.token import token_file
+from rwkv_rag.errors import Busy, InputError
+
+from .serving import until
+
+
+@contextmanager
+def process(home: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """`python -m rwkv_rag.api` and the address it says it listens on."""
+    line = [sys.executable, "-m", "rwkv_rag.api", "--home", str(home), "--model", "fake"]
+    line += ["--port", "0", "--connect", "off", *arguments]
+    with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as started:
+        try:
+            assert started.stderr is not None
+            said = started.stderr.readline()
+            match = re.fullmatch(r"listening on (http://.+)\n", said)
+            assert match, said
+            yield started, match[1]
+        finally:
+            started.kill()
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_answers_and_ends_in_order(tmp_path: Path, how: signal.Signals) -> None:
+    with process(tmp_path / "home") as (started, url):
+        with httpx.Client(base_url=url, trust_env=False) as client:
+            until(lambda: client.get("/ready").status_code == 200)
+            assert client.get("/v1/models").status_code == 200
+        started.send_signal(how)
+        _, rest = started.communicate(timeout=15)
+    assert started.returncode in (0, -how), rest
+    assert "Traceback" not in rest
+
+
+def test_on_an_open_address_a_token_is_made_and_asked_for(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with process(home, "--host", "0.0.0.0") as (_, url):
+        address = url.replace("0.0.0.0", "127.0.0.1")
+        with httpx.Client(base_url=address, trust_env=False) as client:
+            assert client.get("/health").status_code == 200
+            assert client.get("/v1/models").status_code == 401
+            token = token_file(home).read_text().strip()
+            headers = {"Authorization": f"Bearer {token}"}
+            assert client.get("/v1/models", headers=headers).status_code == 200
+    if os.name == "posix":
+        assert token_file(home).stat().st_mode & 0o777 == 0o600
+
+
+def test_what_is_wrong_is_one_line_in_the_users_language(tmp_path: Path) -> None:
+    line = [sys.executable, "-m", "rwkv_rag.api", "--home", str(tmp_path), "--lang", "zh"]
+    line += ["--port", "0", "--connect", "off", "--model", str(tmp_path / "none.pth")]
+    ended = subprocess.run(line, capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == 2
+    (said,) = ended.stderr.splitlines()
+    assert said.startswith("错误: ")
+    assert "none.pth" in said and re.search("[\u4e00-\u9fff]{4}", said)
+
+
+def test_a_used_port_and_a_foreign_address_are_said() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(Busy, match=f"port {port} is used"):
+            server.listening(Options(port=port))
+    with pytest.raises(InputError, match=r"cannot listen on 192\.0\.2\.1"):
+        server.listening(Options(host="192.0.2.1", token="x" * 20, port=0))
+    with pytest.raises(InputError, match="no address of this machine"):
+        server.listening(Options(host="no.such.host.invalid", token="x" * 20, port=0))
+
+
+def test_the_address_is_one_for_a_browser() -> None:
+    with closing(server.listening(Options(host="::1", port=0))) as listener:
+        assert re.fullmatch(r"http://\[::1\]:\d+", server.url(listener))
