@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-
 import pytest
 
 from rwkv_rag import interfaces
@@ -13,9 +11,7 @@ from rwkv_rag.services.methods import methods
 PROTOCOLS = [
     each
     for each in vars(interfaces).values()
-    if inspect.isclass(each)
-    and getattr(each, "_is_protocol", False)
-    and each.__module__ == interfaces.__name__
+    if getattr(each, "_is_protocol", False) and each.__module__ == interfaces.__name__
 ]
 
 

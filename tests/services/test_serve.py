@@ -132,8 +132,7 @@ def test_a_caller_that_has_gone_is_told_to_the_object() -> None:
                 yield number
 
     with closing(Local(serve({"knowledge": Export(KNOWLEDGE, Asking())}))) as transport:
-        events: Any = transport.request(
-            Call("knowledge", "index", {"name": "", "paths": []}, stream=True)
-        )
+        call = Call("knowledge", "index", {"name": "", "paths": []}, stream=True)
+        events = transport.request(call)
         assert [next(events), next(events)] == [0, 1]
     assert gone == [False, False]

@@ -77,10 +77,13 @@ def test_a_waiter_that_is_interrupted_holds_nobody_up(monkeypatch: pytest.Monkey
     def interrupted(*_: Any) -> bool:
         raise KeyboardInterrupt
 
+    def fail() -> None:
+        with pytest.raises(KeyboardInterrupt), lock:
+            pass
+
     with lock:
         monkeypatch.setattr(lock._changed, "wait_for", interrupted)
-        failing = started(lambda: pytest.raises(KeyboardInterrupt, lock.__enter__))
-        failing.join(SOON_S)
+        started(fail).join(SOON_S)
         monkeypatch.setattr(lock._changed, "wait_for", wait_for)
     with ThreadPoolExecutor(1) as other:
         assert other.submit(in_turns, lock, lambda: "next").result(SOON_S) == "next"
