@@ -73,9 +73,7 @@ def test_arrays_keep_their_kind_of_number() -> None:
 
 def test_reading_a_protocol_without_arrays_loads_no_numpy() -> None:
     program = (
-        "import sys; from rwkv_rag.bus import codec
-from rwkv_rag.errors import BadMessage
-from rwkv_rag.interfaces import Knowledge, Models\n"
+        "import sys; from rwkv_rag.interfaces import Knowledge, Models\n"
         "from rwkv_rag.services.methods import methods\n"
         "assert methods(Knowledge) and methods(Models) and 'numpy' not in sys.modules"
     )
