@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio
 import pytest
+from starlette.exceptions import HTTPException
 
 from rwkv_rag.api.flow import LINES, OPENAI, Flow, Form, Slots, Step
 from rwkv_rag.api.json import encoded
@@ -111,6 +112,24 @@ def test_a_mistake_tells_nothing_of_itself(caplog: pytest.LogCaptureFixture) -> 
     _, _, last, _ = sent(Taken([{"a": 1}, RuntimeError("secret")]), LINES)
     assert b"secret" not in last["body"] and b"internal" in last["body"]
     assert "secret" in caplog.text
+
+
+def test_a_body_that_nobody_wanted_does_not_spoil_the_answer() -> None:
+    out: list[Any] = []
+
+    async def run() -> None:
+        async def send(message: Any) -> None:
+            await anyio.sleep(0)  # lets the watcher run
+            out.append(message)
+
+        async def receive() -> Any:
+            raise HTTPException(413)
+
+        flow = Flow(Taken([{"a": 1}]), form=LINES, slots=Slots(), language="en")
+        await flow({"type": "http"}, receive, send)
+
+    anyio.run(run)
+    assert out[1]["body"] == b'{"a":1}\n'
 
 
 def test_a_number_that_is_none_becomes_null() -> None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from hypothesis.errors import Unsatisfiable
 
 from rwkv_rag import app
 from rwkv_rag.api.options import Options
@@ -36,9 +35,9 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 @pytest.mark.parametrize(
     ("mode", "known", "examples", "expected"),
     [
-        ("positive", True, 12, {200, 201, 204, 400}),
+        ("positive", True, 10, {200, 201, 204, 400}),
         ("positive", False, 4, {200, 404}),
-        ("negative", True, 3, {400}),
+        ("negative", True, 8, {400}),
     ],
 )
 def test_no_request_brings_a_500_and_no_answer_lies(
@@ -53,6 +52,8 @@ def test_no_request_brings_a_500_and_no_answer_lies(
     seen: set[int] = set()
     for result in schema.get_all_operations():
         operation = result.ok()
+        if mode == "negative" and not len(operation.body):
+            continue  # any text may stand in an address: it cannot be asked wrongly
 
         @settings(
             max_examples=examples, deadline=None, derandomize=True, database=None,
@@ -70,8 +71,5 @@ def test_no_request_brings_a_500_and_no_answer_lies(
             checks = [not_a_server_error, response_schema_conformance]
             case.validate_response(answer, checks=checks)
 
-        try:
-            asked()
-        except Unsatisfiable:  # what takes nothing cannot be asked wrongly
-            assert mode == "negative"
+        asked()
     assert expected <= seen

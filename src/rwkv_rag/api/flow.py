@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import anyio
 from anyio import CapacityLimiter, to_thread
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -152,8 +153,11 @@ class Flow(Response):
 
 
 async def _cancel_when_gone(receive: Receive, scope: anyio.CancelScope) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    try:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+    except HTTPException:  # a body that nobody wanted, and too large: the answer goes on
+        return
     scope.cancel()
 
 

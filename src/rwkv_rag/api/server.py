@@ -12,6 +12,7 @@ from rwkv_rag.config import Settings
 from rwkv_rag.errors import Busy, InputError, MissingExtra, ServiceError
 
 if TYPE_CHECKING:
+    import uvicorn
     from fastapi import FastAPI
 
     from rwkv_rag.app import Parts
@@ -50,9 +51,21 @@ def serve(settings: Settings, options: Options) -> None:
             lifespan="on",
             ws="none",
         )
-        logging.getLogger("rwkv_rag.api").info("listening on %s", url(listener))
         with suppress(KeyboardInterrupt):  # uvicorn raises it anew after an orderly end
-            uvicorn.Server(config).run(sockets=[listener])
+            _run(config, listener)
+
+
+def _run(config: uvicorn.Config, listener: socket.socket) -> None:
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        """Says where it listens once signals reach it: whoever reads that may send one."""
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            logging.getLogger("rwkv_rag.api").info("listening on %s", url(listener))
+
+    Server(config).run(sockets=[listener])
 
 
 def assembled(settings: Settings, options: Options, parts: Parts) -> FastAPI:

@@ -119,6 +119,8 @@ CHINESE: tuple[tuple[str, str], ...] = (
         r"no services run here: .+",
         "这里没有服务在运行，全部由本服务器完成；请用 `rwkv-rag up` 启动服务",
     ),
+    (r"the API cannot restart itself; .+", "HTTP 接口不能重启自己；请用命令 `restart api`"),
+    (r"there is no job (.+)", "没有任务 {0}"),
     (r"no answer yet", "还没有回应"),
     (r"it failed", "出错了"),
 )

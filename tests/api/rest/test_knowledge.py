@@ -172,6 +172,16 @@ def test_a_wrong_request_is_a_400_that_names_the_field(
     assert fault(answer)["param"] == (param or None)
 
 
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"null", b"[" * 100_000, b"1" * 5000, b'{"name": NaN}', b"\xff\xfe"]
+)
+def test_what_is_hardly_json_is_a_400(shared: Served, content: bytes) -> None:
+    headers = {"Content-Type": "application/json"}
+    answer = shared.client.post(KB, content=content, headers=headers)
+    assert answer.status_code == 400
+    assert fault(answer)["message"]
+
+
 def test_lone_surrogates_in_texts_become_a_mark(alone: Served) -> None:
     alone.parts.knowledge.create("docs")
     content = b'{"documents": [{"name": "a\\ud800.txt", "text": "fee \\ud800 48"}]}'

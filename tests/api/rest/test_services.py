@@ -35,6 +35,7 @@ def test_a_restart_ends_with_the_service_as_it_is_then(supervised: Served) -> No
         states = [json.loads(line)["state"] for line in answer.iter_lines()]
     assert states == ["restarting", "ready"]
     assert supervised.client.post("/api/services/gpu/restart").status_code == 404
+    assert supervised.client.post("/api/services/api/restart").status_code == 409
 
 
 def test_without_a_supervisor_it_is_said_how_to_have_one(shared: Served) -> None:

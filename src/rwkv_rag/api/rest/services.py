@@ -17,6 +17,8 @@ from rwkv_rag.errors import InputError
 from rwkv_rag.interfaces import Supervision
 from rwkv_rag.types import ServiceState, ServiceStatus
 
+ITSELF = "api"
+
 router = APIRouter(prefix="/api/services", tags=["Services"])
 
 
@@ -50,7 +52,11 @@ def restart(
 ) -> Response:
     """Its workers finish, end and start anew; its requests wait meanwhile. Answers when it is
     ready, or tells how far it is."""
-    states = _supervision(here).restart(service)
+    supervision = _supervision(here)
+    if service == ITSELF:
+        error = InputError("the API cannot restart itself; use `rwkv-rag restart api`")
+        raise Refused(error, param="service", status=409)
+    states = supervision.restart(service)
     steps = _steps(states, streamed=streamed)
     return here.flow(steps, language, form_of(accept, streamed=streamed))
 

@@ -49,39 +49,39 @@ def start(asked: TuneRequest, here: Here, language: Asked) -> dict[str, Any]:
 @router.get("/tuning/jobs/{id}", summary="Show a job", response_model=Job)
 def job(id: str, here: Here, language: Asked) -> dict[str, Any]:
     """How far it is."""
-    return _record(here.parts.tuner.job(id), language)
+    return _record(_job(here, id), language)
 
 
 @router.delete("/tuning/jobs/{id}", summary="Forget a job", status_code=204)
 def forget(id: str, here: Here) -> Response:
     """Removes a job that has ended; what it made stays."""
-    here.parts.tuner.forget(id)
+    here.parts.tuner.forget(_job(here, id).id)
     return Response(status_code=204)
 
 
 @router.post("/tuning/jobs/{id}/stop", summary="Stop a job", response_model=Job)
 def stop(id: str, here: Here, language: Asked) -> dict[str, Any]:
     """Asks it to write a checkpoint and end."""
-    here.parts.tuner.stop(id)
-    return _record(here.parts.tuner.job(id), language)
+    here.parts.tuner.stop(_job(here, id).id)
+    return _record(_job(here, id), language)
 
 
 @router.post("/tuning/jobs/{id}/resume", summary="Resume a job", response_model=Job)
 def resume(id: str, here: Here, language: Asked) -> dict[str, Any]:
     """Goes on from the last checkpoint of a job that does not run."""
-    return _record(here.parts.tuner.resume(id), language)
+    return _record(here.parts.tuner.resume(_job(here, id).id), language)
 
 
 @router.get("/tuning/jobs/{id}/metrics", summary="Figures of every step", response_model=Steps)
 def metrics(id: str, here: Here) -> dict[str, list[Mapping[str, float]]]:
     """Step, loss, learning rate and tokens a second."""
-    return {"steps": list(here.parts.tuner.metrics(id))}
+    return {"steps": list(here.parts.tuner.metrics(_job(here, id).id))}
 
 
 @router.get("/tuning/jobs/{id}/logs", summary="What a job wrote", response_model=Log)
 def logs(id: str, here: Here) -> dict[str, str]:
     """The last megabyte of it."""
-    return {"log": here.parts.tuner.logs(id)}
+    return {"log": here.parts.tuner.logs(_job(here, id).id)}
 
 
 @router.get("/tuned", summary="List what was tuned", response_model=list[TunedOut])
@@ -92,6 +92,14 @@ def tuned(here: Here) -> list[dict[str, Any]]:
         for writer in here.parts.models.writers()
         for tuned in here.parts.models.tuned(writer.model)
     ]
+
+
+def _job(here: Context, id: str) -> TuneJob:
+    """The job of that id; at a command the beginning of one is enough, in an address it is not."""
+    job = here.parts.tuner.job(id)
+    if job.id != id:
+        raise NotFound(f"there is no job {id!r}")
+    return job
 
 
 def _settings(asked: TuneRequest, here: Context) -> TuneSettings:

@@ -27,7 +27,7 @@ from rwkv_rag.types import Answer, Sampling
 
 MAX_TOKENS = 512  # where the caller does not say
 LONGEST_PROMPT = 32_768  # tokens
-_FEWEST_CHARACTERS = 512 * LONGEST_PROMPT  # no token is longer: what is longer need not be counted
+_LONGEST_TOKEN = 512  # characters, and more than any vocabulary has
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
 
@@ -135,8 +135,9 @@ def _check_asked(question: str) -> None:
 
 
 def _check_length(prompt: str, voice: Voice) -> None:
-    tokens = voice.count_tokens(prompt) if len(prompt) < _FEWEST_CHARACTERS else LONGEST_PROMPT + 1
-    if tokens > LONGEST_PROMPT:
+    if len(prompt.encode()) <= LONGEST_PROMPT:
+        return  # a token has a byte at least
+    if len(prompt) > _LONGEST_TOKEN * LONGEST_PROMPT or voice.count_tokens(prompt) > LONGEST_PROMPT:
         raise InputError(
             f"the conversation is longer than {LONGEST_PROMPT:,} tokens, the limit here; "
             f"leave out its beginning"

@@ -50,7 +50,8 @@ def names(parts: Parts) -> Iterator[tuple[str, Literal["chat", "knowledge"]]]:
     """What `/v1/models` lists of those who write, and whether they write from documents."""
     bases = parts.knowledge.bases()
     for number, writer in enumerate(parts.models.writers()):
-        yield writer.name, "chat"
+        if writer.writes:
+            yield writer.name, "chat"
         if not number:
             for base in bases:
                 yield f"{writer.name}@{base.name}", "knowledge"

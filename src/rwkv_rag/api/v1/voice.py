@@ -57,15 +57,16 @@ class Voice:
             sources=sources,
             refusal=refusal,
         )
-        self.prompt_tokens += self.count_tokens(prompt)
-        return self._counted(deltas)
+        return self._counted(prompt, deltas)
 
-    def _counted(self, deltas: Iterator[Delta]) -> Iterator[Delta]:
+    def _counted(self, prompt: str, deltas: Iterator[Delta]) -> Iterator[Delta]:
+        """Counts at the end, so that nobody waits for it before the first word."""
         pieces = []
         try:
             for delta in deltas:
                 pieces.append(delta.text)
                 if delta.finish:
+                    self.prompt_tokens += self.count_tokens(prompt)
                     self.completion_tokens += self.count_tokens("".join(pieces))
                 yield delta
         finally:
