@@ -5,15 +5,15 @@ Knows no file format and no store.
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from contextlib import closing
 from typing import Any
 
 import streamlit as st
 
 from rwkv_rag import app
+from rwkv_rag.knowledge.uploads import Uploads
 from rwkv_rag.messages import explain_reason
 from rwkv_rag.types import KnowledgeBase
 from rwkv_rag.ui import parts
@@ -40,13 +40,6 @@ def page() -> None:
     _add_documents(shared, base)
     _documents(shared, base)
     _delete(shared, base)
-
-
-def safe_name(name: str) -> str:
-    """The last part of an uploaded file's name, whichever slashes the client used."""
-    last = PureWindowsPath(PurePosixPath(name).name).name
-    cleaned = "".join(char for char in last if char.isprintable()).strip(". ")
-    return cleaned[-120:] or "document.txt"
 
 
 def _create(shared: app.Parts, *, expanded: bool) -> None:
@@ -99,8 +92,8 @@ def _index(shared: app.Parts, name: str, uploads: Sequence[Any]) -> None:
     """Write the uploads into a folder that lives as long as the indexing; read them there."""
     outcome: Counter[str] = Counter()
     bar = st.progress(0.0, text("Indexing …"))
-    with tempfile.TemporaryDirectory(prefix="rwkv-rag-upload-") as folder:
-        paths = [_keep(Path(folder), number, upload) for number, upload in enumerate(uploads)]
+    with closing(Uploads()) as folder:
+        paths = folder.keep((upload.name, upload) for upload in uploads)
         for event in shared.knowledge.index(name, paths):
             share = event.chunks_done / event.chunks_total if event.chunks_total else 0.0
             done = event.done + (share if event.stage == "embedding" else 0.0)
@@ -122,14 +115,6 @@ def _index(shared: app.Parts, name: str, uploads: Sequence[Any]) -> None:
         say_later(
             "done", text("{indexed} indexed, {unchanged} unchanged, {skipped} skipped.", **counts)
         )
-
-
-def _keep(folder: Path, number: int, upload: Any) -> Path:
-    """Each upload in a folder of its own, so that two of one name do not meet."""
-    path = folder / str(number) / safe_name(upload.name)
-    path.parent.mkdir()
-    path.write_bytes(upload.getbuffer())
-    return path
 
 
 def _documents(shared: app.Parts, base: KnowledgeBase) -> None:

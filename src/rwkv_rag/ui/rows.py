@@ -14,10 +14,10 @@ import streamlit as st
 
 from rwkv_rag import app
 from rwkv_rag.errors import InputError
+from rwkv_rag.knowledge.uploads import safe_name
 from rwkv_rag.messages import explain_reason
 from rwkv_rag.ui import parts, table
 from rwkv_rag.ui.kept import keyed
-from rwkv_rag.ui.library import safe_name
 from rwkv_rag.ui.notices import errors_shown
 from rwkv_rag.ui.sources import plain
 from rwkv_rag.ui.words import language, text
