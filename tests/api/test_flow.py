@@ -91,6 +91,32 @@ def test_a_client_that_goes_ends_the_iterator_and_nothing_more_is_made() -> None
 
 
 @pytest.mark.parametrize("form", [LINES, None])
+def test_what_was_opened_is_closed_even_where_the_client_was_gone_from_the_start(
+    form: Form | None,
+) -> None:
+    opened = Taken([{"n": n} for n in range(100)])
+
+    def steps() -> Iterator[Step]:
+        try:
+            yield from opened
+        finally:
+            opened.close()
+
+    async def run() -> None:
+        async def send(message: Any) -> None:
+            await anyio.sleep(0)
+
+        async def receive() -> Any:
+            return {"type": "http.disconnect"}
+
+        flow = Flow(steps(), form=form, slots=Slots(), language="en")
+        await flow({"type": "http"}, receive, send)
+
+    anyio.run(run)
+    assert opened.closed and opened.pulled < 5
+
+
+@pytest.mark.parametrize("form", [LINES, None])
 def test_what_fails_before_the_first_step_is_raised_so_that_it_gets_a_status(
     form: Form | None,
 ) -> None:

@@ -103,7 +103,7 @@ class Flow(Response):
     async def _send_steps(self, send: Send) -> None:
         form = self._form
         assert form is not None
-        step = await self._next()
+        step = await self._first()
         await self._start(send)
         while step is not _END:
             if step is not None:
@@ -114,8 +114,10 @@ class Flow(Response):
 
     async def _send_last(self, send: Send) -> None:
         last: Mapping[str, Any] = {}
-        while (step := await self._next()) is not _END:
+        step = await self._first()
+        while step is not _END:
             last = step or last
+            step = await self._next()
         await self._in_thread(self._close)
         body = encoded(last)
         self.headers["content-length"] = str(len(body))
@@ -130,6 +132,11 @@ class Flow(Response):
                 "headers": self.raw_headers,
             }
         )
+
+    async def _first(self) -> Any:
+        """The first step is always taken: a generator that has not begun cannot be closed."""
+        with anyio.CancelScope(shield=True):
+            return await self._next()
 
     async def _next(self) -> Any:
         if self._failed:

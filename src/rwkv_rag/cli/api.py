@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -14,7 +15,6 @@ from rwkv_rag.cli.options import Connect, Home, Key, Model, Tuned, session
 from rwkv_rag.config import BUILTIN, FAKE, sharing_cores
 from rwkv_rag.errors import MissingExtra, NotFound
 
-INTERRUPTED = 130
 NEEDED = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
 
 
@@ -58,11 +58,8 @@ def api(
 
 
 def _served(arguments: list[str]) -> int:
-    """The exit code of the server. Ctrl-C reaches it as well; it is left the time to end."""
+    """The server takes this process's place, so that no signal misses it and none outlives it."""
     process = [sys.executable, "-m", "rwkv_rag.api", *arguments]
-    with subprocess.Popen(process, env=sharing_cores()) as server:
-        while True:
-            try:
-                return server.wait()
-            except KeyboardInterrupt:
-                continue
+    if os.name == "posix":
+        os.execve(sys.executable, process, sharing_cores())
+    return subprocess.run(process, env=sharing_cores(), check=False).returncode
