@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import deque
 from typing import Any, TypeAlias
 
 import zmq
@@ -17,10 +18,11 @@ from rwkv_rag.bus import codec
 from rwkv_rag.bus.address import Address
 from rwkv_rag.bus.codec import MAX_MESSAGE_BYTES
 from rwkv_rag.bus.message import MAX_ENVELOPE_BYTES
-from rwkv_rag.bus.security import FAILURES, REFUSALS, PeerSecurity, Security, check_open, refusal
+from rwkv_rag.bus.security import FAILURES, REFUSALS, PeerSecurity, Security, refusal
 
 LARGE_BYTES = 65_536  # from here on a copy costs more than sharing the memory
 Message: TypeAlias = tuple[zmq.Frame, codec.Data]
+CUTS, CUTS_WITHIN_S = 3, 10.0  # more than a router that starts again can account for
 _NOW, _MORE = int(zmq.NOBLOCK), int(zmq.SNDMORE)
 _GONE = (zmq.ETERM, zmq.ENOTSOCK)
 
@@ -39,9 +41,7 @@ def prepare(
     """What every socket of the bus has: keys, no lingering, no giant frames, a check of the line.
 
     A line that is silent for `silence_s` is cut by libzmq, which needs no thread of ours for it.
-    Raises InputError for an address beyond this machine without keys.
     """
-    check_open(address, security)
     if security is not None:
         security.apply(socket)
     socket.ipv6 = address.six
@@ -74,7 +74,7 @@ class Connection:
         self.socket.sndtimeo = int(send_s * 1000)
         self._receive_ms = self.socket.rcvtimeo = int(receive_s * 1000)
         self._url, self._has_keys = address.url, security is not None
-        self._failures = 0
+        self._cut: deque[float] = deque(maxlen=CUTS)  # when a handshake ended, nobody said why
         self._handshakes = self.socket.get_monitor_socket(FAILURES)
         self.socket.connect(address.url)
         basic: Any = super(zmq.Socket, self.socket)  # without the flags as enums: twice as quick
@@ -86,16 +86,19 @@ class Connection:
             if self.poll(min(left, 0.1), zmq.POLLOUT):
                 return
             self.check_keys()
-        if self._failures:
-            raise refusal(self._url, self._has_keys)
         raise Lost
 
     def check_keys(self) -> None:
-        """Raises NotAllowed where the router has refused the keys of this side."""
+        """Raises NotAllowed where the router has refused the keys of this side.
+
+        A router that cannot even read what is said to it hangs up and does not say why.
+        """
         while self._handshakes.poll(0):
-            event = parse_monitor_message(self._handshakes.recv_multipart())
-            self._failures |= event["event"]
-        if self._failures & REFUSALS:
+            event = parse_monitor_message(self._handshakes.recv_multipart())["event"]
+            self._cut.append(time.monotonic())
+            if event & REFUSALS:
+                raise refusal(self._url, self._has_keys)
+        if len(self._cut) == CUTS and self._cut[-1] - self._cut[0] < CUTS_WITHIN_S:
             raise refusal(self._url, self._has_keys)
 
     def poll(self, wait_s: float, flags: int = zmq.POLLIN) -> bool:

@@ -16,7 +16,7 @@ import zmq
 from rwkv_rag.bus.address import Address
 from rwkv_rag.bus.connection import prepare
 from rwkv_rag.bus.dispatch import Full, Gone
-from rwkv_rag.bus.security import RouterSecurity
+from rwkv_rag.bus.security import RouterSecurity, check_open
 from rwkv_rag.errors import BadMessage, Busy, InputError, RagError
 
 Context: TypeAlias = "zmq.Context[zmq.Socket[bytes]]"
@@ -35,6 +35,7 @@ class Port:
     ) -> None:
         with ExitStack() as opened:
             address = Address.parse(url)
+            check_open(address, security)
             socket = context.socket(zmq.ROUTER)
             opened.callback(socket.close, 0)
             prepare(socket, address, security, silence_s)

@@ -65,10 +65,9 @@ class Router:
                 opened.callback(context.term)
             if security is not None:
                 opened.enter_context(guard(context, security))
-            self._front, self._back = (
-                Port(context, url, security=security, silence_s=dead_s) for url in (front, back)
-            )
+            self._front = Port(context, front, security=security, silence_s=dead_s)
             opened.callback(self._front.close)
+            self._back = Port(context, back, security=security, silence_s=dead_s)
             opened.callback(self._back.close)
             self._open = opened.pop_all()
         self.front, self.back = self._front.url, self._back.url

@@ -19,9 +19,10 @@ from typing import Any, TypeAlias
 import zmq
 
 from rwkv_rag.bus import codec, message
+from rwkv_rag.bus.address import Address
 from rwkv_rag.bus.connection import Closed, Connection, Lost
 from rwkv_rag.bus.message import SCHEMA, pack, unpack
-from rwkv_rag.bus.security import PeerSecurity
+from rwkv_rag.bus.security import PeerSecurity, check_open
 from rwkv_rag.bus.slot import Slot
 from rwkv_rag.bus.transport import Handler
 from rwkv_rag.errors import BadMessage
@@ -61,7 +62,9 @@ class Worker:
         beat_s: float = 1.0,
         dead_s: float = 5.0,
     ) -> None:
-        self._back, self._security = back, security
+        address = Address.parse(back)
+        check_open(address, security)
+        self._back, self._security = address.url, security
         self._name, self._facts = name, facts
         self._stuck_s, self._on_stuck = stuck_s, on_stuck
         self._beat_s, self._dead_s = beat_s, dead_s

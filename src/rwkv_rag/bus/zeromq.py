@@ -18,9 +18,10 @@ from typing import Any
 import zmq
 
 from rwkv_rag.bus import codec, message
+from rwkv_rag.bus.address import Address
 from rwkv_rag.bus.connection import Closed, Connection, Lost
 from rwkv_rag.bus.message import SCHEMA, pack, unpack
-from rwkv_rag.bus.security import PeerSecurity
+from rwkv_rag.bus.security import PeerSecurity, check_open
 from rwkv_rag.bus.transport import Call
 from rwkv_rag.errors import (
     BadMessage,
@@ -55,7 +56,9 @@ class ZeroMQ:
         ping_s: float = 1.0,
         dead_s: float = 5.0,
     ) -> None:
-        self.front = front
+        address = Address.parse(front)
+        check_open(address, security)
+        self.front = address.url
         self.ping_s = ping_s
         self._security, self._connect_s, self._dead_s = security, connect_s, dead_s
         self._own = context is None
