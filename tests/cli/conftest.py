@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 
 from rwkv_rag.cli.main import run
+from rwkv_rag.config import Settings
+
+from ..running import services
 
 GARDEN = (
     "The garden opens at six in the morning.\n\n"
@@ -44,9 +47,27 @@ def english_left(said: str) -> list[str]:
     return ENGLISH.findall(QUOTED.sub("", said))
 
 
+BOTH_WAYS = ("test_ask", "test_bases", "test_index", "test_tune", "test_tune_data")
+"""Whose commands do the same with services that run as without."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    module = metafunc.module.__name__.rpartition(".")[2]
+    if "cli" in metafunc.fixturenames and module in BOTH_WAYS:
+        metafunc.parametrize("cli", ["here", "services"], indirect=True)
+
+
 @pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
-    """Runs a command as `rwkv-rag` would, with stand-ins instead of models."""
+def cli(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[Cli]:
+    """Runs a command as `rwkv-rag` would, with stand-ins instead of models.
+
+    With "services" as its parameter, services run on the home and the commands find them.
+    """
     for name in ("LC_ALL", "LC_MESSAGES", "RWKV_RAG_LANG"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("LANG", "C.UTF-8")
@@ -59,7 +80,12 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         code = run([str(argument) for argument in arguments])
         return Ran(code, *capsys.readouterr())
 
-    return call
+    if getattr(request, "param", "here") == "here":
+        yield call
+        return
+    with services(Settings(home=tmp_path / "home", model="fake")) as fronts:
+        monkeypatch.setenv("RWKV_RAG_CONNECT", fronts["index"])
+        yield call
 
 
 @pytest.fixture

@@ -152,6 +152,9 @@ def test_a_first_indexing_that_breaks_off_leaves_no_empty_base(
     place: str,
     fault: BaseException,
 ) -> None:
+    if "RWKV_RAG_CONNECT" in os.environ and (place, type(fault)) == ("embed", KeyboardInterrupt):
+        pytest.skip("Ctrl-C reaches the command and not the service")
+
     def broken(*_: object) -> None:
         raise fault
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,6 @@ class StandIn:
     def __init__(self) -> None:
         self.made: list[TuneJob] = []
         self.end: dict[str, Any] = {"status": "done", "before": 3.0, "after": 2.5}
-        self.on_look: Callable[[], None] = lambda: None
         self.stopped: list[str] = []
         self.free = 2_000_000_000
 
@@ -49,7 +48,6 @@ class StandIn:
         return self.made[::-1]
 
     def job(self, id: str) -> TuneJob:
-        self.on_look()
         for at, job in enumerate(self.made):
             if job.id.startswith(id):
                 self.made[at] = self._advanced(job)
@@ -81,7 +79,7 @@ class StandIn:
         return "one\ntwo\x1b[31m\n"
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)  # before the services are opened
 def tuner(monkeypatch: pytest.MonkeyPatch) -> StandIn:
     stand_in = StandIn()
     handler = serve({"tuner": Export(TUNER, stand_in)})
@@ -137,11 +135,13 @@ def test_a_detached_start_returns_at_once(cli: Cli, tuner: StandIn) -> None:
     assert ran.err == ""
 
 
-def test_ctrl_c_stops_the_watching_and_not_the_job(cli: Cli, tuner: StandIn) -> None:
-    def interrupt() -> None:
+def test_ctrl_c_stops_the_watching_and_not_the_job(
+    cli: Cli, tuner: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    tuner.on_look = interrupt
+    monkeypatch.setattr("rwkv_rag.cli.screen.ProgressLine.show", interrupt)
     ran = cli("tune", "start", "state", "--data", "d.jsonl")
     assert ran.code == 130
     assert "job k0 goes on; `rwkv-rag tune show k0 --follow` follows it" in ran.err

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
@@ -13,20 +12,18 @@ import pytest
 import zmq
 
 from rwkv_rag.bus.local import Local
-from rwkv_rag.bus.router import Router
 from rwkv_rag.bus.transport import Handler, Transport
-from rwkv_rag.bus.worker import Worker
 from rwkv_rag.bus.zeromq import ZeroMQ
 from rwkv_rag.services.contracts import Contract
 from rwkv_rag.services.remote import remote
 from rwkv_rag.services.serve import Export, serve
 from rwkv_rag.services.turns import FairLock
 
+from ..running import serving
+
 WAYS = ("direct", "local", "inproc", "ipc", "tcp")
 SOCKETS = WAYS[2:]
 AHEAD = 40  # values that sockets fetch before they are asked for, at most
-SLOTS = 6
-BEAT_S = 0.02  # ends soon
 
 Reach = Callable[..., Any]
 
@@ -46,18 +43,8 @@ def connected(handler: Handler, way: str) -> Iterator[Transport]:
             "inproc": ("inproc://front", "inproc://back"),
         }
         context: zmq.Context[Any] = held.enter_context(zmq.Context())
-        router = Router("test", *urls[way], context=context, beat_s=BEAT_S)
-        _in_thread(held, router.run, router.stop)
-        worker = Worker(handler, router.back, name="w", slots=SLOTS, context=context, beat_s=BEAT_S)
-        _in_thread(held, worker.run, lambda: worker.stop(1.0))
-        yield held.enter_context(closing(ZeroMQ(router.front, context=context)))
-
-
-def _in_thread(held: ExitStack, run: Callable[[], None], stop: Callable[[], None]) -> None:
-    thread = threading.Thread(target=run)
-    thread.start()
-    held.callback(thread.join)
-    held.callback(stop)
+        front = serving(held, handler, *urls[way], context=context)
+        yield held.enter_context(closing(ZeroMQ(front, context=context)))
 
 
 @pytest.fixture(params=WAYS)
