@@ -281,11 +281,16 @@ class Dispatch:
         for worker in self.staff:
             if worker.identity == identity:
                 worker.identity = None
-                if not worker.slots:
-                    self.staff.dismiss(worker)
+                self._miss(worker)
+
+    def _miss(self, worker: Worker) -> None:
+        """A worker without any line to it is gone."""
+        if worker.identity is None and not worker.slots:
+            self.staff.dismiss(worker)
 
     def _lose_slot(self, slot: Slot) -> None:
         self.staff.close(slot)
+        self._miss(slot.worker)
         pending = slot.request
         if pending is None:
             return

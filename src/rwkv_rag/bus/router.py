@@ -87,13 +87,14 @@ class Router:
         self._sides = {self._front.fd, self._back.fd}
         cuts = {self._front.cuts_fd, self._back.cuts_fd}
         wait = _waiter({*self._sides, *cuts, self._woken.fileno()})
+        self._cut()  # a socket wakes only who has seen it empty
         self._drain(self._sides)
         self._next_beat = self._next_look = time.monotonic()
         try:
             while not self._stopping:
                 ready = wait(self._pause_s())
                 self._drain(ready)
-                if not ready <= self._sides and (self._front.cut() | self._back.cut()):
+                if not ready <= self._sides and self._cut():
                     self._looks = deque(time.monotonic() + delay for delay in SUSPICION_S)
                 self._tick(time.monotonic())
         finally:
@@ -129,6 +130,11 @@ class Router:
             if look_back:
                 look_back, answered = self._take(back, dispatch.from_worker)
                 look_front = look_front or (answered and front.readable())
+
+    def _cut(self) -> bool:
+        """Whether lines were cut, whosever they were."""
+        front, back = self._front.cut(), self._back.cut()
+        return front or back
 
     def _take(self, port: Port, way: Callable[..., None]) -> tuple[bool, bool]:
         """Take what there is: whether there is more, and whether there was anything."""
