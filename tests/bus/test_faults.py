@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 import pytest
+
 from rwkv_rag.bus.transport import Call
 from rwkv_rag.bus.zeromq import ZeroMQ
 from rwkv_rag.errors import DeadlineExceeded, RagError, Unreachable, WorkerLost
@@ -209,7 +210,7 @@ def test_a_router_that_is_killed_and_started_again_is_found_by_all() -> None:
 
 
 def test_a_router_that_is_gone_for_good_is_unreachable() -> None:
-    with running("ipc", "a") as (place, client), calling(place.front, connect_s=0.5) as other:
+    with running("ipc", "a") as (place, _), calling(place.front, connect_s=0.5) as other:
         assert next(other.request(who())) == "a"
         place.kill("router")
         begun = time.monotonic()
