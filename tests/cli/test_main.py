@@ -128,7 +128,8 @@ def test_no_command_shows_the_help(cli: Cli) -> None:
 
 def test_a_model_that_is_not_there_is_refused_before_the_pages_are_served(cli: Cli) -> None:
     ran = cli("ui", "--model", "nope.pth", "--no-browser")
-    assert ran.code == 2 and ran.err == "error: no such model file: nope.pth\n"
+    model = Path("nope.pth").absolute()
+    assert ran.code == 2 and ran.err == f"error: no such model file: {model}\n"
 
 
 def test_an_empty_model_is_refused(cli: Cli) -> None:

@@ -84,7 +84,7 @@ def load(
     chosen = environ.get("RWKV_RAG_MODEL", "") if model is None else model
     return Settings(
         home=_whole(home or environ.get("RWKV_RAG_HOME") or said.pop("home", _default_home())),
-        model=(chosen or said.pop("model", BUILTIN)) if model is None else model,
+        model=_model((chosen or said.pop("model", BUILTIN)) if model is None else model),
         tuned=(environ.get("RWKV_RAG_TUNED") or said.pop("tuned", "")) if tuned is None else tuned,
         language=language or user_language(environ, found),
         connect=environ.get("RWKV_RAG_CONNECT", "") if connect is None else connect,
@@ -111,6 +111,11 @@ def _read(path: Path) -> dict[str, Any]:
     from rwkv_rag.config.file import read
 
     return read(path).settings()
+
+
+def _model(name: str) -> str:
+    """A model's name, or its whole path: services need not have been started where a command is."""
+    return name if name in (BUILTIN, FAKE) or not name.strip() else str(_whole(name))
 
 
 def _whole(path: Path | str) -> Path:

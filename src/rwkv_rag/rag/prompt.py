@@ -132,12 +132,15 @@ def _fitted(
     def fits(blocks: list[str]) -> bool:
         return count(render(blocks)) <= budget
 
+    blocks = [_block(number, passage) for number, passage in enumerate(passages, start=1)]
+    if fits(blocks):  # as most do: the model may be far away, and is asked once
+        return Prompt(render(blocks), len(blocks))
     if not fits([]):
         raise InputError(
             f"the question takes {count(fields['question'])} tokens, too many for a prompt of "
             f"{budget}; ask a shorter question"
         )
-    blocks: list[str] = []
+    blocks = []
     for passage in passages:
         block = _block(len(blocks) + 1, passage)
         if not fits([*blocks, block]):
