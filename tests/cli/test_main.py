@@ -150,7 +150,7 @@ def test_an_empty_model_is_refused(cli: Cli) -> None:
 def test_the_language_is_found_wherever_it_stands(
     given: list[str], language: str, rest: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(main, "locale_language", lambda: "en")
+    monkeypatch.setattr(main, "user_language", lambda: "en")
     assert split_language(given) == (language, rest)
 
 
