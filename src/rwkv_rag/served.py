@@ -111,7 +111,10 @@ def index_service(settings: Settings, llm: Transport) -> Served:
         return held.enter_context(closing(opened))
 
     def warm() -> None:
+        from rwkv_rag.knowledge import lexical
+
         library().bases()
+        lexical.words("词典")  # reads the dictionary
 
     handler = serve({"knowledge": Export(KNOWLEDGE, opener=library, turn=FairLock())})
     return Served(handler, MANY, dict, warm, held.close)
@@ -158,9 +161,18 @@ def _embedder() -> Embedder:
 
 
 def _reranker() -> Reranker:
-    from rwkv_rag.encoders.reranker import RwkvReranker
+    """The model's own, if it was measured to help; else texts are ranked by the answer they hold.
 
-    return RwkvReranker(models.builtin())
+    Searching reranks with the model's own or not at all: the reader looks at its hits anyway.
+    """
+    from rwkv_rag.encoders.by_answer import AnswerReranker
+    from rwkv_rag.encoders.reader import RwkvReader
+    from rwkv_rag.encoders.reranker import RwkvReranker
+    from rwkv_rag.encoders.weighed import WeighedReader
+
+    if models.manifest().rerank_weight:
+        return RwkvReranker(models.builtin())
+    return AnswerReranker(WeighedReader(lambda: RwkvReader(models.builtin()), {}))
 
 
 def _reader() -> Reader:
