@@ -14,10 +14,12 @@ from rwkv_rag import models, served
 from rwkv_rag.bus.local import Local
 from rwkv_rag.bus.zeromq import ZeroMQ
 from rwkv_rag.config import Settings
-from rwkv_rag.errors import NotFound
-from rwkv_rag.interfaces import Embedder, Generator, Reader, Reranker
-from rwkv_rag.services.contracts import EMBEDDER, GENERATOR, READER, RERANKER
+from rwkv_rag.errors import NotAllowed, NotFound
+from rwkv_rag.interfaces import Embedder, Generator, Knowledge, Reader, Reranker
+from rwkv_rag.knowledge.sending import sending
+from rwkv_rag.services.contracts import EMBEDDER, GENERATOR, KNOWLEDGE, READER, RERANKER
 from rwkv_rag.services.remote import remote
+from rwkv_rag.testing import text_document
 from rwkv_rag.types import GREEDY
 
 from .running import serving
@@ -88,6 +90,20 @@ def test_services_tell_of_themselves_and_let_go(tmp_path: Path) -> None:
         for service in (llm, index, tuning):
             service.close()
     assert llm.facts() == {"model": "fake", "tuned": "", "device": "cpu"}
+
+
+def test_an_index_that_others_reach_reads_no_file_for_them(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, model="fake")
+    with closing(Local(served.llm_service(settings).handler)) as llm:
+        service = served.index_service(settings, llm, reads_files=False)
+        knowledge: Knowledge = remote(KNOWLEDGE, Local(service.handler))
+        knowledge.create("docs")
+        with pytest.raises(NotAllowed, match="reads no files"):
+            knowledge.index("docs", [Path("/etc/passwd")])
+        events = sending(knowledge).index("docs", [Path(__file__).with_name("missing.txt")])
+        assert [event.stage for event in events] == ["reading", "skipped"]
+        assert list(knowledge.add("docs", [text_document("a.txt", "Some text.")]))
+        service.close()
 
 
 def test_an_unusable_model_is_said_when_the_service_gets_ready(tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rwkv_rag import models
 from rwkv_rag.config import FAKE, Settings
-from rwkv_rag.errors import RagError
+from rwkv_rag.errors import NotAllowed, RagError
 from rwkv_rag.interfaces import Embedder, Generator, Knowledge, Reader, Reranker, Tuner
 from rwkv_rag.services.contracts import (
     EMBEDDER,
@@ -31,7 +31,7 @@ from rwkv_rag.services.serve import Export, serve
 from rwkv_rag.services.turns import FairLock
 
 if TYPE_CHECKING:
-    from rwkv_rag.bus.transport import Handler, Transport
+    from rwkv_rag.bus.transport import Handler, Incoming, Transport
 
 Facts = Mapping[str, str | int | float]
 MANY = 64  # calls at once where most of them wait: for their turn, or for the next token
@@ -90,8 +90,12 @@ def llm_service(settings: Settings) -> Served:
     return Served(handler, MANY, facts, warm, lambda: None)
 
 
-def index_service(settings: Settings, llm: Transport) -> Served:
-    """The knowledge bases under `settings.home`; vectors come from the llm service behind `llm`."""
+def index_service(settings: Settings, llm: Transport, *, reads_files: bool = True) -> Served:
+    """The knowledge bases under `settings.home`; vectors come from the llm service behind `llm`.
+
+    Without `reads_files` it opens no path that it is told, and takes documents only: for a service
+    that other machines reach, whose callers must not read the files of this one.
+    """
     weight = 0.5 if settings.model == FAKE else models.manifest().rerank_weight
     held = ExitStack()
 
@@ -117,7 +121,16 @@ def index_service(settings: Settings, llm: Transport) -> Served:
         lexical.words("词典")  # reads the dictionary
 
     handler = serve({"knowledge": Export(KNOWLEDGE, opener=library, turn=FairLock())})
-    return Served(handler, MANY, dict, warm, held.close)
+
+    def handle(incoming: Incoming) -> Any:
+        if incoming.method == "index" and not reads_files:
+            raise NotAllowed(
+                "this index is reached from other machines and reads no files of its own; send"
+                " the documents (`rwkv-rag index` does)"
+            )
+        return handler(incoming)
+
+    return Served(handle, MANY, dict, warm, held.close)
 
 
 def tuning_service(settings: Settings) -> Served:
