@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,21 @@ def test_nonsense_for_top_k_is_refused(indexed: Cli, command: str) -> None:
 
 def test_a_question_may_look_like_an_option(indexed: Cli) -> None:
     assert indexed("ask", "--kb", "docs", "--json", "--", "--help me").code == 0
+
+
+def test_a_model_that_no_service_has_is_loaded_here_and_the_user_is_told(indexed: Cli) -> None:
+    """Without services nobody else could have it, and there is nothing to tell."""
+    mine = Path("mine.pth").absolute()
+    told = f"the running services do not have the model {mine}; it is loaded here"
+    ran = indexed("ask", "annual fee", "--kb", "docs", "--model", "mine.pth")
+    assert ran.code == 2 and ran.err.endswith(f"error: no such model file: {mine}\n")
+    assert (told in ran.err) == ("RWKV_RAG_CONNECT" in os.environ)
+    assert told not in indexed("tune", "list", "--json").err
+
+
+def test_off_uses_no_service_and_an_address_that_is_none_is_one_line(indexed: Cli) -> None:
+    found = indexed("search", "annual fee", "--kb", "docs", "--connect", "off", "--json")
+    assert found.json[0]["document"] == "garden.txt"
+    for wrong in ("localhost", "http://127.0.0.1:8600", "tcp://192.0.2.1:7781"):
+        ran = indexed("search", "fee", "--kb", "docs", "--connect", wrong)
+        assert ran.code == 2 and ran.err.count("\n") == 1 and wrong in ran.err

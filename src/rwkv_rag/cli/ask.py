@@ -45,7 +45,7 @@ def ask(
 ) -> None:
     """Ask a question; the answer comes with the places in your documents that prove it."""
     here = session(ctx, home, model, tuned, connect=connect, key=key)
-    with here.parts() as parts:
+    with here.parts(writes=True) as parts:
         pipeline = parts.pipeline()
         events = pipeline.answer(question, kb=kb, mode="strict" if strict else "free", top_k=top_k)
         if json:

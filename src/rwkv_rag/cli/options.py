@@ -53,12 +53,15 @@ class Session:
     settings: config.Settings
     screen: Screen
 
-    def parts(self) -> Parts:
-        """What works on the home, to be closed: running services, or all in this process."""
+    def parts(self, *, writes: bool = False) -> Parts:
+        """What works on the home, to be closed: running services, or all in this process.
+
+        Who `writes` is told where a model is loaded for it in spite of running services.
+        """
         from rwkv_rag import app
 
         parts = app.open_parts(self.settings)
-        if parts.writes_here:
+        if writes and parts.writes_here:
             self.screen.note(
                 "the running services do not have the model {model}; it is loaded here",
                 model=self.settings.model,

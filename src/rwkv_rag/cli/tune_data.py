@@ -102,7 +102,7 @@ def rows(
         raise AlreadyExists(f"{out} exists already; choose another name or delete it")
     made, writer = 0, ""
     with (
-        here.parts() as parts,
+        here.parts(writes=True) as parts,
         here.screen.progress("making rows", count) as bar,
     ):
         events = parts.training_rows(
