@@ -4,27 +4,24 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
+
+from msgspec import Struct
 
 from rwkv_rag.bus.message import Request
 from rwkv_rag.bus.transport import Priority
-
-if TYPE_CHECKING:
-    from rwkv_rag.bus.staff import Slot
 
 MAX_WAITING_BYTES = 512 << 20
 
 Frame: TypeAlias = Any  # bytes, or what a socket has of the kind
 
 
-@dataclass(slots=True, eq=False)
-class Pending:
+class Pending(Struct, eq=False):
     """A request from its arrival until it is answered. Times are of the monotonic clock.
 
     envelope, body   as they came; the body is let go once nothing can want it again
     due              when it must have begun
-    slot             where it is worked on; None while it waits
+    slot             the `staff.Slot` where it is worked on; None while it waits
     begun            whether the client has had a reply
     again            whether it was given to a second worker already
     """
@@ -35,7 +32,7 @@ class Pending:
     body: Frame | None
     arrived: float
     due: float
-    slot: Slot | None = None
+    slot: Any = None
     begun: bool = False
     again: bool = False
 

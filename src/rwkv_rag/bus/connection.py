@@ -35,16 +35,13 @@ class Lost(Exception):
     """The router cannot be reached."""
 
 
-def prepare(
-    socket: zmq.Socket[bytes], address: Address, security: Security | None, silence_s: float
-) -> None:
+def prepare(socket: zmq.Socket[bytes], security: Security | None, silence_s: float) -> None:
     """What every socket of the bus has: keys, no lingering, no giant frames, a check of the line.
 
     A line that is silent for `silence_s` is cut by libzmq, which needs no thread of ours for it.
     """
     if security is not None:
         security.apply(socket)
-    socket.ipv6 = address.six
     socket.linger = 0
     socket.maxmsgsize = MAX_MESSAGE_BYTES + MAX_ENVELOPE_BYTES
     socket.heartbeat_ivl = max(100, int(silence_s * 1000 / 4))
@@ -67,7 +64,8 @@ class Connection:
     ) -> None:
         self.socket = context.socket(zmq.DEALER)
         address = Address.parse(url)
-        prepare(self.socket, address, security, silence_s)
+        prepare(self.socket, security, silence_s)
+        self.socket.ipv6 = address.six
         self.socket.immediate = True
         self.socket.reconnect_ivl = 50
         self.socket.reconnect_ivl_max = 1000

@@ -33,11 +33,14 @@ Way: TypeAlias = Callable[[bytes, Any, Any, Any], None]
 _log = logging.getLogger(__name__)
 
 
-class Side(Protocol):
-    """The way to the clients, or to the workers."""
+class Peers(Protocol):
+    """The way to clients and workers."""
 
     def send(self, identity: bytes, envelope: Frame, body: Frame | None = None) -> None:
         """Raises Gone, and Full where too much waits for the peer."""
+
+    def from_back(self, frame: Frame) -> bool:
+        """Whether a frame that was received came in where workers do."""
 
 
 class Gone(Exception):
@@ -54,15 +57,14 @@ class Dispatch:
     def __init__(
         self,
         service: str,
-        front: Side,
-        back: Side,
+        peers: Peers,
         *,
         backlog: int,
         dead_s: float,
         directory: Mapping[str, str],
     ) -> None:
         self._service, self._dead_s = service, dead_s
-        self._front, self._back = front, back
+        self._peers = peers
         self.backlog = Backlog(backlog)
         self.staff = Staff()
         self._clients: dict[bytes, dict[int, Pending]] = {}
@@ -70,32 +72,25 @@ class Dispatch:
         self._served = self._failed = 0
         name = os.urandom(8).hex()
         self._welcome = pack(message.Welcome(SCHEMA, name, service, dict(directory)))
-        self._front_ways: dict[type, Way] = {
+        self._ways: dict[type, Way] = {
             message.Request: self._on_request,
+            message.Reply: self._on_reply,
+            message.Opened: self._on_reply,
+            message.End: self._on_reply,
+            message.Fault: self._on_reply,
             message.Credit: self._on_credit,
             message.Cancel: self._on_cancel,
             message.Ping: self._on_ping,
             message.Hello: self._on_hello,
             message.Ask: self._on_ask,
-        }
-        self._back_ways: dict[type, Way] = {
-            message.Reply: self._on_reply,
-            message.Opened: self._on_reply,
-            message.End: self._on_reply,
-            message.Fault: self._on_reply,
+            message.Join: self._on_join,
             message.Beat: self._on_beat,
-            message.Hello: self._on_slot,
         }
 
-    def from_client(self, identity: bytes, envelope: Frame, body: Frame | None) -> None:
+    def on_message(self, identity: bytes, envelope: Frame, body: Frame | None) -> None:
         """Raises anything where the message is of no use."""
-        said = message.from_client.decode(envelope)
-        self._front_ways[type(said)](identity, said, envelope, body)
-
-    def from_worker(self, identity: bytes, envelope: Frame, body: Frame | None) -> None:
-        """Raises anything where the message is of no use."""
-        said = message.from_worker.decode(envelope)
-        self._back_ways[type(said)](identity, said, envelope, body)
+        said = message.to_router.decode(envelope)
+        self._ways[type(said)](identity, said, envelope, body)
 
     # clients
 
@@ -177,26 +172,29 @@ class Dispatch:
 
     def _to_client(self, client: bytes, envelope: Frame, body: Frame | None = None) -> None:
         try:
-            self._front.send(client, envelope, body)
+            self._peers.send(client, envelope, body)
         except (Gone, Full):
             for pending in self._clients.pop(client, {}).values():
                 self._withdraw(pending)
 
     # workers
 
-    def _on_slot(self, identity: bytes, hello: message.Hello, *_: Any) -> None:
-        worker = self._enrol(identity, hello)
-        if worker is None or identity in self.staff.slots:
+    def _on_join(self, identity: bytes, join: message.Join, envelope: Frame, _: Any) -> None:
+        if (slot := self.staff.slots.get(identity)) is not None:
+            slot.worker.heard = time.monotonic()
+            return
+        worker = self._enrol(identity, join, envelope)
+        if worker is None:
             return
         if worker.leaving:
             self._to_worker(identity, pack(message.Goodbye()))
         elif self.staff.open(worker, identity):
             self._serve_next()
 
-    def _on_beat(self, identity: bytes, beat: message.Beat, *_: Any) -> None:
+    def _on_beat(self, identity: bytes, beat: message.Beat, envelope: Frame, _: Any) -> None:
         if beat.leaving and self.staff.worker(beat.token) is None:
             return
-        worker = self._enrol(identity, beat)
+        worker = self._enrol(identity, beat, envelope)
         if worker is None:
             return
         worker.identity, worker.facts = identity, beat.facts
@@ -204,7 +202,12 @@ class Dispatch:
             for slot in self.staff.leave(worker):
                 self._dismiss(slot)
 
-    def _enrol(self, identity: bytes, said: message.Hello | message.Beat) -> Worker | None:
+    def _enrol(
+        self, identity: bytes, said: message.Join | message.Beat, envelope: Frame
+    ) -> Worker | None:
+        """The worker that speaks; None where it speaks another language."""
+        if not self._peers.from_back(envelope):
+            raise BadMessage("a worker where only clients come in")
         if said.schema != SCHEMA:
             fault = message.Fault(0, *codec.fault(_other_version(said.schema)))
             self._to_worker(identity, pack(fault))
@@ -219,14 +222,15 @@ class Dispatch:
         kind = type(reply)
         last = reply.last if kind is message.Reply else kind is not message.Opened
         pending = slot.request
-        if pending is not None:
-            if last:
-                self._finish(pending, slot.worker, failed=kind is message.Fault)
-            elif not pending.begun:
-                pending.begin()
-            self._to_client(pending.client, envelope, body)
-        if last:
+        if last:  # first of all, work for whoever is free
             self._release(slot)
+        if pending is None:
+            return
+        if last:
+            self._finish(pending, slot.worker, failed=kind is message.Fault)
+        elif not pending.begun:
+            pending.begin()
+        self._to_client(pending.client, envelope, body)
 
     def _finish(self, pending: Pending, worker: Worker, *, failed: bool) -> None:
         self._forget(pending)
@@ -267,7 +271,7 @@ class Dispatch:
 
     def _to_worker(self, identity: bytes, envelope: Frame, body: Frame | None = None) -> None:
         try:
-            self._back.send(identity, envelope, body)
+            self._peers.send(identity, envelope, body)
         except Full:
             pass  # a slot that computes reads nothing; what it must know it has in its queue
         except Gone:

@@ -1,12 +1,12 @@
 """The envelopes of the bus: what travels beside the opaque bodies. Knows no socket, no value.
 
     client ─ Hello Request Credit Cancel Ping Ask ─▶ router ─ Request Credit Cancel Goodbye ─▶ slot
-           ◀─ Welcome Opened Reply End Fault Pong ─         ◀─ Hello Opened Reply End Fault ─
+           ◀─ Welcome Opened Reply End Fault Pong ─         ◀─ Join Opened Reply End Fault ─
                                                             ◀─ Beat ─ worker; it has Cancels too
 
 A message is one frame of envelope and, for Request and Reply, one of body. What is answered goes
 back under the request's id. A unary call ends with its Reply (`last`), a stream with End; a Fault
-ends either. The fields that a Hello and a Beat begin with stay as they are in every version.
+ends either. The field that Hello, Join and Beat begin with stays as it is in every version.
 """
 
 from __future__ import annotations
@@ -29,12 +29,21 @@ Token: TypeAlias = Annotated[bytes, Meta(max_length=32)]
 
 
 class Hello(Struct, array_like=True, tag=0, gc=False):
-    """The first word on a connection; a slot of a worker repeats it while it has nothing to do."""
+    """The first word of a client."""
 
     schema: int = SCHEMA
-    token: Token = b""
-    name: Name = ""
-    slots: Annotated[int, Meta(ge=0, le=1024)] = 0
+
+
+class Join(Struct, array_like=True, tag=14, gc=False):
+    """The first word of a worker's slot, which repeats it while it has nothing to do.
+
+    `token` is the same for all that the worker says, `slots` how many of these it has.
+    """
+
+    schema: int
+    token: Token
+    name: Name
+    slots: Annotated[int, Meta(ge=1, le=1024)]
 
 
 class Welcome(Struct, array_like=True, tag=1):
@@ -135,13 +144,12 @@ class Goodbye(Struct, array_like=True, tag=13, gc=False):
 
 
 FromClient: TypeAlias = Hello | Request | Credit | Cancel | Ping | Ask
-FromWorker: TypeAlias = Hello | Beat | Opened | Reply | End | Fault
+FromWorker: TypeAlias = Join | Beat | Opened | Reply | End | Fault
 ToClient: TypeAlias = Welcome | Opened | Reply | End | Fault | Pong | Ping
 ToWorker: TypeAlias = Request | Credit | Cancel | Ping | Goodbye | Fault
 
 Decoder: TypeAlias = msgspec.msgpack.Decoder[Any]
-from_client: Decoder = msgspec.msgpack.Decoder(FromClient)
-from_worker: Decoder = msgspec.msgpack.Decoder(FromWorker)
+to_router: Decoder = msgspec.msgpack.Decoder(FromClient | FromWorker)
 to_client: Decoder = msgspec.msgpack.Decoder(ToClient)
 to_worker: Decoder = msgspec.msgpack.Decoder(ToWorker)
 pack = msgspec.msgpack.Encoder().encode

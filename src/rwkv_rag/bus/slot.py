@@ -51,17 +51,17 @@ class Request:
 
 
 class Slot:
-    """`connect` opens a connection; `hello` is said on it first, and again while nothing is to do.
+    """`connect` opens a connection; `join` is said on it first, and again while nothing is to do.
 
     `request` is what is worked on, and `ending` tells an idle slot to end without a Goodbye.
     """
 
     def __init__(
-        self, handler: Handler, connect: Callable[[], Connection], hello: bytes, name: str
+        self, handler: Handler, connect: Callable[[], Connection], join: bytes, name: str
     ) -> None:
         self.request: Request | None = None
         self.ending = False
-        self._handler, self._connect, self._hello, self._name = handler, connect, hello, name
+        self._handler, self._connect, self._join, self._name = handler, connect, join, name
         self._credit = 0
 
     def run(self) -> None:
@@ -99,7 +99,7 @@ class Slot:
 
     def _greet(self) -> None:
         with suppress(Lost):  # the socket goes on trying to connect
-            self._connection.send(self._hello, wait=False)
+            self._connection.send(self._join, wait=False)
 
     def _understood(self, envelope: Frame) -> Any:
         try:

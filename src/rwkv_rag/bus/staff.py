@@ -84,13 +84,15 @@ class Staff:
 
     def take(self) -> Slot | None:
         """A free slot of the worker that has worked least recently, which is now in use."""
-        for token, worker in self._idle.items():
-            slot = worker.free.pop()
-            del self._idle[token]
-            if worker.free:
-                self._idle[token] = worker
-            return slot
-        return None
+        idle = self._idle
+        if not idle:
+            return None
+        token, worker = next(iter(idle.items()))
+        slot = worker.free.pop()
+        del idle[token]
+        if worker.free:
+            idle[token] = worker
+        return slot
 
     def release(self, slot: Slot) -> None:
         """What the slot worked on is over."""

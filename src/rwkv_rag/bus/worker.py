@@ -71,8 +71,8 @@ class Worker:
         self._own = context is None
         self._context = context or zmq.Context()
         self._token = os.urandom(16)
-        hello = pack(message.Hello(SCHEMA, self._token, name, slots))
-        self._slots = [Slot(handler, self._connect, hello, name) for _ in range(slots)]
+        join = pack(message.Join(SCHEMA, self._token, name, slots))
+        self._slots = [Slot(handler, self._connect, join, name) for _ in range(slots)]
         self._heard, self._heard_at = False, time.monotonic()
         self._stop_at: float | None = None  # when the drain is over
         self._woken, self._waker = sockets.socketpair()
