@@ -47,6 +47,14 @@ CHINESE: tuple[tuple[str, str], ...] = (
         "{0} 不限于本机，需要密钥；用 `rwkv-rag keys` 生成，或改用 127.0.0.1",
     ),
     (
+        r"(.+) does not accept the keys of this side; make new ones there with `rwkv-rag keys add`",
+        "{0} 不接受这一方的密钥；请在那台机器上用 `rwkv-rag keys add` 重新生成",
+    ),
+    (
+        r"(.+) asks for keys; make them there with `rwkv-rag keys add`",
+        "{0} 需要密钥；请在那台机器上用 `rwkv-rag keys add` 生成",
+    ),
+    (
         r"there are no keys in (.+); make them with `rwkv-rag keys`",
         "{0} 中没有密钥，请用 `rwkv-rag keys` 生成",
     ),
