@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from rwkv_rag.bus.address import Address
 from rwkv_rag.bus.keyring import Keyring
 from rwkv_rag.bus.router import Router
 from rwkv_rag.bus.security import PeerSecurity, RouterSecurity, Security, check_open
+from rwkv_rag.bus.transport import Incoming
 from rwkv_rag.bus.worker import Worker
 from rwkv_rag.errors import InputError, NotAllowed, RagError, Unreachable
 
@@ -111,6 +113,54 @@ def test_a_key_that_was_taken_away_opens_no_connection(
         pytest.raises(NotAllowed, match="does not accept the keys"),
     ):
         next(client.request(said("hello")))
+
+
+def test_a_client_whose_key_is_taken_away_is_shut_out_of_what_it_began(
+    service: Router, ring: Keyring, laptop: PeerSecurity
+) -> None:
+    with calling(service.front, security=laptop) as client:
+        stream = client.request(repeated("x", 10_000))
+        assert next(stream) == "x"
+        ring.remove("laptop")
+        begun = time.monotonic()
+        with pytest.raises(NotAllowed, match="not accepted any more"):
+            while True:
+                next(stream)
+                time.sleep(0.001)
+        assert time.monotonic() - begun < 2
+        with pytest.raises(NotAllowed, match="rwkv-rag keys add"):
+            next(client.request(said("hello")))
+    assert service.status().in_flight == 0
+
+
+def test_a_worker_whose_key_is_taken_away_ends_and_its_work_goes_to_another(
+    locked: RouterSecurity, ring: Keyring, laptop: PeerSecurity
+) -> None:
+    began = threading.Event()
+
+    def never(incoming: Incoming) -> str:
+        began.set()
+        while not incoming.cancelled():
+            time.sleep(0.005)
+        return "too late"
+
+    def asked() -> list[object]:
+        return list(client.request(replace(said("hello"), repeatable=True)))
+
+    with (
+        routing(security=locked, dead_s=5.0) as router,
+        calling(router.front, security=locked.peer()) as client,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        worker = Worker(never, router.back, name="w", security=laptop, **QUICK)
+        ended = pool.submit(worker.run)
+        answer = pool.submit(asked)
+        assert began.wait(10)
+        ring.remove("laptop")
+        with pytest.raises(NotAllowed, match="not accepted any more"):
+            ended.result(3)
+        with working(router.back, security=locked.peer()):
+            assert answer.result(3) == [{"text": "hello"}]
 
 
 def test_a_key_that_is_made_while_the_router_runs_is_good_at_once(

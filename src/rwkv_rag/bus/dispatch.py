@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeAlias
 
-from rwkv_rag.bus import codec, message
+from rwkv_rag.bus import codec, message, security
 from rwkv_rag.bus.backlog import Backlog, Frame, Pending
 from rwkv_rag.bus.message import MAX_ENVELOPE_BYTES, SCHEMA, pack
 from rwkv_rag.bus.staff import Slot, Staff, Worker
@@ -41,6 +41,9 @@ class Peers(Protocol):
 
     def from_back(self, frame: Frame) -> bool:
         """Whether a frame that was received came in where workers do."""
+
+    def owner(self, frame: Frame) -> str:
+        """The public key of whoever sent a frame; empty where there are no keys."""
 
 
 class Gone(Exception):
@@ -68,6 +71,7 @@ class Dispatch:
         self.backlog = Backlog(backlog)
         self.staff = Staff()
         self._clients: dict[bytes, dict[int, Pending]] = {}
+        self._shut_out: frozenset[str] = frozenset()
         self._latencies: deque[float] = deque(maxlen=LATENCIES)
         self._served = self._failed = 0
         name = os.urandom(8).hex()
@@ -90,6 +94,8 @@ class Dispatch:
     def on_message(self, identity: bytes, envelope: Frame, body: Frame | None) -> None:
         """Raises anything where the message is of no use."""
         said = message.to_router.decode(envelope)
+        if self._shut_out and self._peers.owner(envelope) in self._shut_out:
+            return self._refuse(identity, getattr(said, "id", 0), security.shut_out())
         self._ways[type(said)](identity, said, envelope, body)
 
     # clients
@@ -212,7 +218,10 @@ class Dispatch:
             fault = message.Fault(0, *codec.fault(_other_version(said.schema)))
             self._to_worker(identity, pack(fault))
             return None
-        return self.staff.enrol(said.token, said.name, said.slots, time.monotonic())
+        worker = self.staff.enrol(said.token, said.name, said.slots, time.monotonic())
+        if worker is not None:
+            worker.owner = self._peers.owner(envelope)
+        return worker
 
     def _on_reply(self, identity: bytes, reply: Any, envelope: Frame, body: Frame | None) -> None:
         """Opened, Reply, End or Fault of a slot."""
@@ -307,6 +316,24 @@ class Dispatch:
         self._forget(pending)
         lost = f"the worker {slot.worker.name} of {self._service} was lost; ask again"
         self._refuse(pending.client, pending.message.id, WorkerLost(lost))
+
+    # keys
+
+    def shut_out(self, keys: frozenset[str]) -> None:
+        """End what the owners of these keys began, and listen to them no more."""
+        if keys == self._shut_out:
+            return
+        self._shut_out = keys
+        for worker in self.staff:
+            if worker.owner in keys:
+                for slot in self.staff.dismiss(worker):
+                    self._lose_slot(slot)
+        for asked in tuple(self._clients.values()):
+            for pending in tuple(asked.values()):
+                if self._peers.owner(pending.envelope) in keys:
+                    self._forget(pending)
+                    self._withdraw(pending)
+                    self._refuse(pending.client, pending.message.id, security.shut_out())
 
     # time
 

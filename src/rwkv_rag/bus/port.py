@@ -110,6 +110,13 @@ class Port:
         except (zmq.ZMQError, OSError):
             return False
 
+    def owner(self, frame: zmq.Frame) -> str:
+        """The public key of whoever sent a frame; empty where there are no keys."""
+        try:
+            return str(frame.get("User-Id"))
+        except zmq.ZMQError:
+            return ""
+
     def cut(self) -> bool:
         """Whether connections were cut since this was last asked."""
         found = False

@@ -15,7 +15,7 @@ import zmq
 
 from rwkv_rag.bus.dispatch import Dispatch
 from rwkv_rag.bus.port import Context, Port
-from rwkv_rag.bus.security import RouterSecurity, guard
+from rwkv_rag.bus.security import Guard, RouterSecurity, guard
 from rwkv_rag.errors import RagError
 from rwkv_rag.types import QueueStatus
 
@@ -52,13 +52,14 @@ class Router:
         self._stopping = False
         self._garbage, self._garbage_logged = 0, 0.0
         self._look_soon = 0
+        self._guard: Guard | None = None
         self._next_beat = self._next_look = time.monotonic()
         with ExitStack() as opened:
             if context is None:
                 context = zmq.Context()
                 opened.callback(context.term)
             if security is not None:
-                opened.enter_context(guard(context, security))
+                self._guard = opened.enter_context(guard(context, security))
             self._port = Port(
                 context,
                 front,
@@ -121,6 +122,8 @@ class Router:
         if now >= self._next_beat:
             self._next_beat = now + self._beat_s
             self._dispatch.bury(now)
+            if self._guard is not None:
+                self._dispatch.shut_out(self._guard.shut_out())
         if self._look_soon or now >= self._next_look:
             self._look_soon = max(0, self._look_soon - 1)
             self._next_look = now + self._dead_s

@@ -78,32 +78,47 @@ class RouterSecurity:
 
     def admits(self, public: bytes) -> bool:
         """Whether the owner of the public key (Z85) may speak to this router now."""
-        return public == self.public or public in keyring.allowed_keys(self.allowed)
+        return public in self.admitted()
+
+    def admitted(self) -> frozenset[bytes]:
+        """All public keys whose owners may."""
+        return keyring.allowed_keys(self.allowed) | {self.public}
 
 
 Security: TypeAlias = PeerSecurity | RouterSecurity
 
 
-@contextmanager
-def guard(context: zmq.Context[zmq.Socket[bytes]], security: RouterSecurity) -> Iterator[None]:
-    """Answers for the sockets of `context`, one router's, who may connect to them."""
-    authenticator = ThreadAuthenticator(context)
-    authenticator.configure_curve_callback(DOMAIN, _Doorkeeper(security))
-    authenticator.start()
-    try:
-        yield
-    finally:
-        authenticator.stop()
+class Guard:
+    """Lets in who has a key, and remembers whom it let in."""
 
-
-@dataclass(frozen=True, slots=True)
-class _Doorkeeper:
-    """What `zmq.auth` asks about every key."""
-
-    security: RouterSecurity
+    def __init__(self, security: RouterSecurity) -> None:
+        self._security = security
+        self._let_in: set[bytes] = set()
 
     def callback(self, domain: str, key: bytes) -> bool:
-        return self.security.admits(key)
+        """What `zmq.auth` asks, in its thread, about every connection."""
+        if not self._security.admits(key):
+            return False
+        self._let_in.add(key)
+        return True
+
+    def shut_out(self) -> frozenset[str]:
+        """The keys of those who came in and may not be here any more."""
+        gone = self._let_in.copy() - self._security.admitted()
+        return frozenset(key.decode() for key in gone)
+
+
+@contextmanager
+def guard(context: zmq.Context[zmq.Socket[bytes]], security: RouterSecurity) -> Iterator[Guard]:
+    """Answers for the sockets of `context`, one router's, who may connect to them."""
+    doorkeeper = Guard(security)
+    authenticator = ThreadAuthenticator(context)
+    authenticator.configure_curve_callback(DOMAIN, doorkeeper)
+    authenticator.start()
+    try:
+        yield doorkeeper
+    finally:
+        authenticator.stop()
 
 
 def check_open(address: Address, security: Security | None) -> None:
@@ -123,3 +138,10 @@ def refusal(url: str, has_keys: bool) -> NotAllowed:
             " `rwkv-rag keys add`"
         )
     return NotAllowed(f"{url} asks for keys; make them there with `rwkv-rag keys add`")
+
+
+def shut_out() -> NotAllowed:
+    """For one whose key was taken away while it was connected."""
+    return NotAllowed(
+        "the key of this side is not accepted any more; make a new one with `rwkv-rag keys add`"
+    )

@@ -35,6 +35,7 @@ class Worker:
     name: str
     size: int
     heard: float
+    owner: str = ""  # its public key
     identity: bytes | None = None  # of the connection that its Beats come from
     leaving: bool = False
     served: int = 0

@@ -51,6 +51,10 @@ CHINESE: tuple[tuple[str, str], ...] = (
         "{0} 不接受这一方的密钥；请在那台机器上用 `rwkv-rag keys add` 重新生成",
     ),
     (
+        r"the key of this side is not accepted any more; make a new one with `rwkv-rag keys add`",
+        "这一方的密钥已不被接受；请用 `rwkv-rag keys add` 重新生成",
+    ),
+    (
         r"(.+) asks for keys; make them there with `rwkv-rag keys add`",
         "{0} 需要密钥；请在那台机器上用 `rwkv-rag keys add` 生成",
     ),
