@@ -48,10 +48,10 @@ def test_the_parts_of_an_address() -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "is not one of"),
-        ("127.0.0.1:7781", "is not one of"),
-        ("http://127.0.0.1:7781", "is not one of"),
-        ("TCP://127.0.0.1:7781", "is not one of"),
+        ("", "must be tcp"),
+        ("127.0.0.1:7781", "must be tcp"),
+        ("http://127.0.0.1:7781", "must be tcp"),
+        ("TCP://127.0.0.1:7781", "must be tcp"),
         ("tcp://127.0.0.1", "no port"),
         ("tcp://[::1]", "no port"),
         ("tcp://a:1:2", "no port"),

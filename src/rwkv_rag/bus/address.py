@@ -38,7 +38,7 @@ class Address:
         scheme, mark, rest = text.partition("://")
         if not mark or scheme not in ("tcp", "ipc", "inproc"):
             raise InputError(
-                f"the address {text!r} is not one of tcp://HOST:PORT, ipc:///PATH and inproc://NAME"
+                f"the address {text!r} must be tcp://HOST:PORT, ipc:///PATH or inproc://NAME"
             )
         if scheme == "tcp":
             return _tcp(text, rest)

@@ -15,7 +15,7 @@ CHINESE: tuple[tuple[str, str], ...] = (
     (r"the connection was closed; open it again", "连接已关闭，请重新打开"),
     # addresses
     (
-        r"the address (.+) is not one of tcp://HOST:PORT, ipc:///PATH and inproc://NAME",
+        r"the address (.+) must be tcp://HOST:PORT, ipc:///PATH or inproc://NAME",
         "地址 {0} 须为 tcp://主机:端口、ipc:///路径 或 inproc://名称",
     ),
     (r"the address (.+) has no name; write inproc://NAME", "地址 {0} 没有名称，应为 inproc://名称"),
