@@ -91,14 +91,14 @@ def _connections(settings: Settings, held: ExitStack) -> dict[str, ZeroMQ]:
 
     security = _security(settings, found)
 
-    def connection(front: str) -> ZeroMQ:
-        return held.enter_context(closing(ZeroMQ(front, security=security)))
+    def connection(front: str, keys: PeerSecurity | None = security) -> ZeroMQ:
+        return held.enter_context(closing(ZeroMQ(front, security=keys)))
 
-    if found:
-        fronts = {**found.services, "control": found.control}
-    else:
-        fronts = connection(settings.connect).directory
-    return {name: connection(front) for name, front in fronts.items()}
+    fronts = found.services if found else connection(settings.connect).directory
+    far = {name: connection(front) for name, front in fronts.items()}
+    if found:  # the supervisor is asked on this machine only, and asks for no keys
+        far["control"] = connection(found.control, None)
+    return far
 
 
 def _running(home: Path) -> running.Running | None:
