@@ -20,6 +20,10 @@ from typing import Any
 import psutil
 import pytest
 
+from rwkv_rag import app
+from rwkv_rag.bus.keyring import Keyring
+from rwkv_rag.config import Settings
+
 if __package__ in (None, ""):  # for the picture
     from test_browser import CHROMIUM, DOCUMENTS, GARDEN, ask, browser, make_base
 else:
@@ -204,6 +208,22 @@ def test_a_used_port_is_named_with_the_program_that_holds_it(up: Up, folder: Pat
         assert running_on(second.home) == [] and "Traceback" not in second.said
     finally:
         second.end()
+
+
+def test_services_that_ask_for_keys_are_seen_by_those_on_their_home(folder: Path) -> None:
+    home = folder / "home"
+    Keyring(home).make()
+    end = f"{{protocol: tcp, host: 0.0.0.0, port: {free_port()}}}"
+    (home / "ragq.yml").write_text(f"llm: {{front_end: {end}}}\n")
+    with (
+        started(folder, "--only", "llm,tuning", "--model", "fake") as up,
+        app.open_parts(Settings(home=home, named=False)) as parts,
+    ):
+        assert parts.supervision is not None
+        states = {each.name: each.state for each in parts.supervision.status()}
+        assert states == {"llm": "ready", "tuning": "ready"}
+        assert [writer.name for writer in parts.models.writers()] == ["fake"]
+        assert up.interrupt() == 0, up.said
 
 
 def owns_port(process: psutil.Process, port: int) -> bool:
