@@ -211,7 +211,7 @@ def test_a_used_port_is_named_with_its_program(cli: Cli, tmp_path: Path) -> None
         ran = cli("doctor", "--config", file, "--json")
     finding = found(ran, "fail")["ports"]
     assert ran.code == 1 and str(port) in finding["said"] and str(os.getpid()) in finding["said"]
-    assert "ui.port" in finding["do"]
+    assert "ui.port" in finding["said"]
 
 
 def test_a_missing_extra_comes_with_the_command_that_installs_it(

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from rwkv_rag.config import file as files
 from rwkv_rag.config.effective import Effective
 from rwkv_rag.config.ragq import Ragq
-from rwkv_rag.diagnosis import ports
 from rwkv_rag.diagnosis.finding import Finding, fail, ok
+from rwkv_rag.errors import RagError
+from rwkv_rag.processes import ports
 
 
 def configuration(effective: Effective) -> Iterator[Finding]:
@@ -20,24 +21,20 @@ def configuration(effective: Effective) -> Iterator[Finding]:
 
 
 def free_ports(ragq: Ragq) -> Iterator[Finding]:
-    """Whether `rwkv-rag up` could listen where it is to."""
+    """Whether `rwkv-rag up` could listen where it is to; who holds a port that is taken."""
     for key, port in files.ports(ragq):
-        host = _host(ragq, key)
-        if ports.is_free(host, port):
-            yield ok("ports", "{port} is free ({key})", port=port, key=key)
-        elif who := ports.holder(port):
-            mend = "end that program, or choose another port as {key} in ragq.yml"
-            yield fail("ports", "{port} is held by {who}", mend, port=port, who=who, key=key)
+        try:
+            host = key.removesuffix("port") + "host"
+            ports.check_free(key, ports.resolved(host, _host(ragq, key)), port)
+        except RagError as error:
+            yield fail("ports", "{why}", why=error)
         else:
-            mend = "choose another port as {key} in ragq.yml"
-            said = "{host}:{port} cannot be listened on; another user's program may hold it"
-            yield fail("ports", said, mend, host=host, port=port, key=key)
+            yield ok("ports", "{port} is free ({key})", port=port, key=key)
 
 
 def _host(ragq: Ragq, key: str) -> str:
     """Where the port of this key is opened."""
     section, _, end = key.removesuffix(".port").partition(".")
     if end:
-        host = getattr(ragq.service(section), end).host
-        return "0.0.0.0" if host == "*" else str(host)
+        return str(getattr(ragq.service(section), end).host)
     return ragq.api.host if section == "api" else "127.0.0.1"

@@ -11,6 +11,7 @@ from pathlib import Path
 from rwkv_rag.diagnosis.finding import Finding, fail, ok, warn
 
 BELONGS = "{path} belongs to user {owner}"
+SECRETS = ("server.key", "api.token")
 OTHERS = "other users of this machine can read {path}"
 
 
@@ -35,18 +36,21 @@ def home(path: Path) -> Iterator[Finding]:
 
 
 def keys(home: Path) -> Iterator[Finding]:
-    """The keys that open the services to other machines: nobody but their owner may read them."""
-    path = home / "keys" / "server.key"
-    if not path.exists():
+    """What opens the services to others: nobody but its owner may read it."""
+    secrets = [path for name in SECRETS if (path := home / "keys" / name).exists()]
+    if not secrets:
         yield ok("keys", "no keys; nothing but this machine can connect")
-        return
+    for path in secrets:
+        yield _secret(path)
+
+
+def _secret(path: Path) -> Finding:
     status = path.stat()
     if os.name == "posix" and status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        yield fail("keys", OTHERS, "chmod 600 {path}", path=path)
-    elif os.name == "posix" and status.st_uid != os.geteuid():
-        yield fail("keys", BELONGS, "chown $USER {path}", path=path, owner=_owner(path))
-    else:
-        yield ok("keys", "{path} is readable by its owner only", path=path)
+        return fail("keys", OTHERS, "chmod 600 {path}", path=path)
+    if os.name == "posix" and status.st_uid != os.geteuid():
+        return fail("keys", BELONGS, "chown $USER {path}", path=path, owner=_owner(path))
+    return ok("keys", "{path} is readable by its owner only", path=path)
 
 
 def _refused(path: Path) -> str:

@@ -83,14 +83,6 @@ CHINESE = {
     "{file} can be used": "{file} 可用",
     "no ragq.yml; the defaults count": "没有 ragq.yml，使用默认设置",
     "{port} is free ({key})": "{port} 空闲（{key}）",
-    "{port} is held by {who}": "{port} 被 {who} 占用",
-    "end that program, or choose another port as {key} in ragq.yml": (
-        "请结束该程序，或在 ragq.yml 中为 {key} 换一个端口"
-    ),
-    "{host}:{port} cannot be listened on; another user's program may hold it": (
-        "无法监听 {host}:{port}，可能被其他用户的程序占用"
-    ),
-    "choose another port as {key} in ragq.yml": "请在 ragq.yml 中为 {key} 换一个端口",
     "none runs; every command does its work itself": "没有运行服务，每条命令自行完成工作",
     "{name} ({state}): {why}": "{name}（{state}）：{why}",
     "rwkv-rag restart {name}": "rwkv-rag restart {name}",
