@@ -81,7 +81,8 @@ def test_the_place_with_a_page_in_the_readme_is_a_sentence_on_that_page(text: st
 @pytest.mark.parametrize("text", [README, CHINESE], ids=["en", "zh"])
 def test_every_command_in_the_readme_exists(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     named = set(re.findall(r"^rwkv-rag (\w+)", text, re.MULTILINE))
-    assert named == {"index", "ask", "search", "kb", "tune", "ui", "eval", "bench"}
+    asking = {"index", "ask", "search", "kb", "tune", "ui", "eval", "bench"}
+    assert named == asking | {"up", "doctor"}
     for command in named:
         assert run([command, "--help"]) == 0
     capsys.readouterr()
@@ -115,10 +116,11 @@ def test_the_tree_in_the_readme_is_the_tree() -> None:
 
 
 PAGES = ("README.md", "README.zh-CN.md", "ARCHITECTURE.md", "SECURITY.md")
+OF_SERVICES = ("docs/services.md", "docs/services.zh-CN.md")
 OF_TUNING = ("docs/tuning.md", "docs/tuning.zh-CN.md", "examples/README.md", "benchmarks/README.md")
 
 
-@pytest.mark.parametrize("name", [*PAGES, *OF_TUNING])
+@pytest.mark.parametrize("name", [*PAGES, *OF_SERVICES, *OF_TUNING])
 def test_links_lead_somewhere(name: str) -> None:
     page = ROOT / name
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+from rwkv_rag.cli.main import run
+from rwkv_rag.config.file import read
 from rwkv_rag.config.ragq import SERVICES, Ragq
 from rwkv_rag.config.renamed import BETTER
 
@@ -67,3 +69,23 @@ def test_every_key_of_the_predecessor_has_its_line(page: str) -> None:
 def test_the_pictures_are_there(page: str) -> None:
     for name in re.findall(r"\]\((images/[^)]+)\)", (DOCS / page).read_text("utf-8")):
         assert (DOCS / name).stat().st_size > 0
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_that_is_explained_exists(
+    page: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = set(re.findall(r"(?:^|`)rwkv-rag ([a-z]+)", (DOCS / page).read_text("utf-8"), re.M))
+    assert said >= {"up", "status", "down", "restart", "worker", "keys", "config", "doctor"}
+    for command in said:
+        assert run([command, "--help"]) == 0, command
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_ragq_yml_in_the_pages_is_taken(page: str, tmp_path: Path) -> None:
+    examples = re.findall(r"```yaml\n(.*?)```", (DOCS / page).read_text("utf-8"), re.DOTALL)
+    assert len(examples) >= 2
+    for example in examples:
+        (tmp_path / "ragq.yml").write_text(example)
+        assert read(tmp_path / "ragq.yml") != Ragq()
