@@ -13,6 +13,7 @@ from rwkv_rag.errors import RagError
 from rwkv_rag.messages import (
     api,
     asking,
+    bus,
     commands,
     config,
     keys,
@@ -26,7 +27,7 @@ from rwkv_rag.messages import (
 from rwkv_rag.types import Language
 
 _ROOMS = (
-    *(tuning, commands, models, services, api, keys),
+    *(tuning, commands, models, services, api, bus, keys),
     *(config, processes, library, asking, system),
 )
 CHINESE: tuple[tuple[str, str], ...] = tuple(line for room in _ROOMS for line in room.CHINESE)
