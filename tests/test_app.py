@@ -260,3 +260,19 @@ def test_generation_begins_from_a_state_that_was_merged_into_the_model(
 def test_stand_ins_have_no_speed(tmp_path: Path) -> None:
     with pytest.raises(InputError):
         app.measure(Settings(home=tmp_path, model="fake"), lambda stage: None)
+
+
+def test_services_are_reached_where_the_first_of_them_was() -> None:
+    from rwkv_rag.app import _as_reached
+
+    told = {
+        "llm": "tcp://0.0.0.0:7781",
+        "index": "tcp://127.0.0.1:7783",
+        "tuning": "ipc:///run/tuning.front",
+        "other": "tcp://10.0.0.7:1",
+    }
+    far = {"llm": "tcp://10.0.0.9:7781", "other": "tcp://10.0.0.7:1"}
+    assert _as_reached(told, "tcp://10.0.0.9:7781") == far
+    near = {**told, "llm": "tcp://127.0.0.1:7781"}
+    assert _as_reached(told, "tcp://127.0.0.1:7781") == near
+    assert _as_reached(told, "ipc:///run/llm.front") == near

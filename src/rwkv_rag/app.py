@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from rwkv_rag.tuning.exports import Written
     from rwkv_rag.tuning.jsonl import Line
 
+EVERYWHERE = ("0.0.0.0", "::")
 OFF = "off"
 """As `Settings.connect`: use no service that runs."""
 
@@ -74,7 +75,7 @@ def open_parts(settings: Settings) -> Parts:
             tuning=tuning,
             writing=here(llm_service(settings)) if stranger else None,
             control=far.get("control"),
-            sends_files="index" in far and not Address.parse(far["index"].front).loopback,
+            sends_files="index" in far and _is_open(settings, far["index"].front),
             connected=bool(far),
             model=settings.model if settings.named or "llm" not in far else "",
             tuned=settings.tuned,
@@ -94,11 +95,37 @@ def _connections(settings: Settings, held: ExitStack) -> dict[str, ZeroMQ]:
     def connection(front: str, keys: PeerSecurity | None = security) -> ZeroMQ:
         return held.enter_context(closing(ZeroMQ(front, security=keys)))
 
-    fronts = found.services if found else connection(settings.connect).directory
+    if found:
+        fronts = dict(found.services)
+    else:
+        fronts = _as_reached(connection(settings.connect).directory, settings.connect)
     far = {name: connection(front) for name, front in fronts.items()}
     if found:  # the supervisor is asked on this machine only, and asks for no keys
         far["control"] = connection(found.control, None)
     return far
+
+
+def _as_reached(directory: Mapping[str, str], connect: str) -> dict[str, str]:
+    """The addresses in a router's directory as seen by who reached it at `connect`.
+
+    What listens everywhere is found where this one was, and what listens to its own machine only
+    is not for those on another.
+    """
+    near, found = Address.parse(connect), {}
+    for name, place in ((name, Address.parse(url)) for name, url in directory.items()):
+        if place.host in EVERYWHERE:
+            host = near.host if near.scheme == "tcp" else "127.0.0.1"
+            found[name] = replace(place, host=host).url
+        elif near.loopback or not place.loopback:
+            found[name] = place.url
+    return found
+
+
+def _is_open(settings: Settings, index: str) -> bool:
+    """Whether other machines reach the index too; it then reads no file that it is told."""
+    found = None if settings.connect else _running(settings.home)
+    asks_for_keys = bool(settings.key or (found and found.server_key))
+    return asks_for_keys or not Address.parse(index).loopback
 
 
 def _running(home: Path) -> running.Running | None:

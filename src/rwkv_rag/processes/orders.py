@@ -32,7 +32,9 @@ class WorkerOrder:
     """Be a worker of a service: fetch requests at `back` and answer them.
 
     llm     the front end that gives vectors to the index; empty: models of its own
-    keys    the data directory whose keys to use, of `key` the file of a machine's own key
+    open    whether other machines reach the service: it opens no file that it is told
+    keys    the data directory whose keys to use
+    key     the file of this machine's own key, where the service runs on another
     """
 
     service: str
@@ -40,6 +42,7 @@ class WorkerOrder:
     back: str
     settings: Mapping[str, Any]
     llm: str = ""
+    open: bool = False
     keys: str = ""
     key: str = ""
 

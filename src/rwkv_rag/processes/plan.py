@@ -152,7 +152,8 @@ class _Maker:
 
     def service(self, name: str) -> Service:
         place, keys = self._places[name], str(self.keys or "")
-        router = RouterOrder(name, place.front, place.back, directory=self.fronts, keys=keys)
+        fronts = {name: place.front for name, place in self._places.items()}
+        router = RouterOrder(name, place.front, place.back, directory=fronts, keys=keys)
         workers = getattr(self._effective.ragq, name).num_workers
         return Service(
             name,
@@ -169,6 +170,7 @@ class _Maker:
             back=self._places[name].reach_back,
             settings=told,
             llm=self.fronts.get("llm", "") if name == "index" else "",
+            open=self._places[name].open,
             keys=str(self.keys or ""),
         )
         threads = max(1, (os.cpu_count() or 1) // of) if of > 1 else 0

@@ -101,7 +101,7 @@ def _served(order: WorkerOrder) -> Served:
     if order.service == "llm":
         return served.llm_service(settings)
     if order.service == "index":
-        return served.index_service(settings, _llm(order, settings))
+        return served.index_service(settings, _llm(order, settings), reads_files=not order.open)
     if order.service == "tuning":
         return served.tuning_service(settings)
     raise InputError(f"there is no service {order.service!r}")
