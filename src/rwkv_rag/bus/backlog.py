@@ -23,7 +23,7 @@ class Pending(Struct, eq=False):
     due              when it must have begun
     slot             the `staff.Slot` where it is worked on; None while it waits
     begun            whether the client has had a reply
-    again            whether it was given to a second worker already
+    lost_by          the token of the worker that was lost with it, if one was
     """
 
     client: bytes
@@ -34,7 +34,7 @@ class Pending(Struct, eq=False):
     due: float
     slot: Any = None
     begun: bool = False
-    again: bool = False
+    lost_by: bytes = b""
 
     def begin(self) -> None:
         """The client has had a reply."""
@@ -45,9 +45,12 @@ class Pending(Struct, eq=False):
         """Bytes of the body."""
         return 0 if self.body is None else len(self.body)
 
-    @property
-    def repeatable(self) -> bool:
-        return self.message.repeatable and not self.begun and not self.again
+    def outlives(self, worker: bytes) -> bool:
+        """Whether it may be given to another should it be lost with the worker of this token.
+
+        That is so once; but the slots of a dead worker are found dead one by one.
+        """
+        return self.message.repeatable and not self.begun and self.lost_by in (b"", worker)
 
 
 class Backlog:

@@ -274,7 +274,7 @@ class Dispatch:
     def _give(self, pending: Pending, slot: Slot) -> None:
         pending.slot, slot.request, slot.busy = slot, pending, pending.message.id
         body = pending.body
-        if not pending.repeatable:
+        if not pending.outlives(slot.worker.token):
             pending.body = None
         self._to_worker(slot.identity, pending.envelope, body)
 
@@ -308,8 +308,8 @@ class Dispatch:
         if pending is None:
             return
         pending.slot = None
-        if pending.repeatable and pending.due > time.monotonic():
-            pending.again = True
+        if pending.outlives(slot.worker.token) and pending.due > time.monotonic():
+            pending.lost_by = slot.worker.token
             self.backlog.put_back(pending)
             self._serve_next()
             return
