@@ -14,14 +14,12 @@ from typing import Any, TypeAlias
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
-from rwkv_rag.bus import codec
 from rwkv_rag.bus.address import Address
 from rwkv_rag.bus.codec import MAX_MESSAGE_BYTES
 from rwkv_rag.bus.message import MAX_ENVELOPE_BYTES
 from rwkv_rag.bus.security import FAILURES, REFUSALS, PeerSecurity, Security, refusal
 
-LARGE_BYTES = 65_536  # from here on a copy costs more than sharing the memory
-Message: TypeAlias = tuple[zmq.Frame, codec.Data]
+Message: TypeAlias = tuple[Any, Any]  # envelope and body; frames are read like bytes
 CUTS, CUTS_WITHIN_S = 3, 10.0  # more than a router that starts again can account for
 _NOW, _MORE = int(zmq.NOBLOCK), int(zmq.SNDMORE)
 _GONE = (zmq.ETERM, zmq.ENOTSOCK)
@@ -133,7 +131,7 @@ class Connection:
             return None
         except zmq.ZMQError as error:
             raise _translated(error) from None
-        return envelope, body.bytes if len(body) < LARGE_BYTES else body.buffer
+        return envelope, body
 
     def within(self, receive_s: float) -> Message | None:
         """`receive`, but with another limit (not under a millisecond)."""

@@ -1,0 +1,142 @@
+"""A client's connection to a router, with one call at a time. Knows the envelopes, no value.
+
+Whoever holds `turn` may use it. Late words to an earlier call are told apart by their id.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from contextlib import suppress
+from typing import Any
+
+from rwkv_rag.bus import codec, message
+from rwkv_rag.bus.connection import Closed, Connection, Lost
+from rwkv_rag.bus.message import SCHEMA, pack, unpack
+from rwkv_rag.bus.transport import Call
+
+GRACE_S = 0.25  # the router knows better why a request waited too long, so it speaks first
+UNANSWERED = 3  # pings after which a router counts as gone
+
+
+class Forgotten(Exception):
+    """The router does not know the request (any more)."""
+
+
+class Late(Exception):
+    """Nothing was said in time."""
+
+
+class Stopped(Exception):
+    """Another thread has ended the call."""
+
+
+class Line:
+    """`ping_s`: after how long without a word the router is asked whether it knows the request."""
+
+    def __init__(self, connection: Connection, ping_s: float) -> None:
+        self.turn = threading.Lock()
+        self.broken = False  # to be closed by whoever has its turn
+        self.stopped = False  # the call is to end
+        self._connection, self._ping_s = connection, ping_s
+        self._send, self._receive = connection.send, connection.receive
+        self._decode = message.to_client.decode
+        self._id = int.from_bytes(os.urandom(7), "little")
+
+    def greet(self, connect_s: float) -> message.Welcome:
+        """Raises Lost, NotAllowed, and BadMessage where the router speaks another version."""
+        until = time.monotonic() + connect_s
+        self._connection.ready(until)
+        self._send(pack(message.Hello()))
+        while (left := until - time.monotonic()) > 0:
+            received = self._connection.within(left)
+            said = unpack(message.to_client, received[0]) if received else None
+            if isinstance(said, message.Welcome):
+                return said
+            if isinstance(said, message.Fault):
+                raise codec.raised(said.code, said.message)
+        raise Lost
+
+    def ask(self, call: Call, body: bytes) -> int:
+        """Send the request; its id. Raises Lost where the router cannot be reached."""
+        self.stopped = False
+        self._id = id = self._id + 1
+        envelope = message.Request(
+            id,
+            SCHEMA,
+            int(call.priority),
+            call.deadline_s,
+            call.stream,
+            call.repeatable,
+            call.target,
+            call.method,
+            dict(call.bound),
+        )
+        self._send(pack(envelope), body)
+        return id
+
+    def inquire(self, connect_s: float) -> codec.Data:
+        """The state of the queue. Raises Lost."""
+        self._id = id = self._id + 1
+        self._send(pack(message.Ask(id)))
+        with suppress(Late, Forgotten):
+            said, body = self.wait(id, time.monotonic() + connect_s)
+            if type(said) is message.Reply:
+                return body
+        raise Lost
+
+    def grant(self, id: int, count: int) -> None:
+        """Take so many more values of a stream. Raises Forgotten."""
+        try:
+            self._send(pack(message.Credit(id, count)), wait=False)
+        except Lost:
+            raise Forgotten from None
+
+    def cancel(self, id: int) -> None:
+        """Raises Lost."""
+        self._send(pack(message.Cancel(id)), wait=False)
+
+    def wait(self, id: int, until: float) -> tuple[Any, codec.Data]:
+        """What is said next to the request. Raises Late, Forgotten, Stopped, Closed."""
+        asked = 0.0
+        while True:
+            left = until - time.monotonic()
+            if left >= self._ping_s:
+                received = self._receive()
+            elif left > 0:
+                received = self._connection.within(left)
+            else:
+                raise Late
+            if self.broken:
+                raise Closed
+            if received is None:
+                asked = self._ping(id, asked)
+                continue
+            said = self._decode(received[0])
+            kind = type(said)
+            if kind is message.Welcome or said.id != id:
+                pass
+            elif kind is not message.Pong:
+                return said, received[1]
+            elif said.known:
+                asked = 0.0
+            else:
+                raise Forgotten
+
+    def _ping(self, id: int, asked: float) -> float:
+        """Ask whether the router knows the request; since when it owes an answer to that."""
+        if self.stopped:
+            raise Stopped
+        now = time.monotonic()
+        if asked and now - asked > UNANSWERED * self._ping_s:
+            raise Forgotten
+        try:
+            self._send(pack(message.Ping(id)), wait=False)
+        except Lost:
+            raise Forgotten from None
+        return asked or now
+
+    def close(self) -> None:
+        self.broken = True
+        self._connection.close()
