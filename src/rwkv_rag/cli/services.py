@@ -59,7 +59,7 @@ def _workers(screen: Screen, queue: QueueStatus | None) -> list[str]:
     for worker in queue.workers if queue else ():
         facts = dict(worker.facts)
         memory = _mb(int(facts.pop("memory_bytes", 0)))
-        said = [f"{name} {value}" for name, value in facts.items() if value != ""]
+        said = [f"{screen.text(name)} {value}" for name, value in facts.items() if value != ""]
         text = screen.text(
             "{name}: {busy} of {slots} at work, {served} served, {memory}",
             name=worker.name,

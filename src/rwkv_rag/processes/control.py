@@ -17,7 +17,6 @@ from rwkv_rag.processes.running import RunDirectory
 from rwkv_rag.services.contracts import SUPERVISION
 from rwkv_rag.services.serve import Export, serve
 
-BEAT_S = 10.0  # both ends are this process, so that neither can be lost
 SLOTS = 3  # a restart is followed while somebody else asks for the status
 LOOPBACK = "tcp://127.0.0.1:0"  # where there are no local sockets
 
@@ -31,14 +30,12 @@ class Control:
             directory.socket(name) if local else LOOPBACK
             for name in ("control.front", "control.back")
         ]
-        self._router = Router("control", *ends, beat_s=BEAT_S, dead_s=5 * BEAT_S)
+        self._router = Router("control", *ends)
         self._worker = Worker(
             serve({"supervision": Export(SUPERVISION, supervision)}),
             self._router.back,
             name="supervisor",
             slots=SLOTS,
-            beat_s=BEAT_S,
-            dead_s=5 * BEAT_S,
         )
         self._threads = [
             threading.Thread(target=each.run, name=name, daemon=True)

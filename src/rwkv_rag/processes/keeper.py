@@ -25,6 +25,7 @@ Say = Callable[[str, str], None]
 
 ASK_S = 0.05  # between two questions whether it is ready
 LINE_CHARACTERS = 2000
+LAST_WORDS_S = 1.0  # until what a dead process wrote is read, should a child of its have the pipe
 USER_ERROR = 2  # the exit code of what cannot work before the user changes something
 
 
@@ -81,10 +82,7 @@ class Keeper:
     def ask_to_end(self) -> None:
         """Have the process finish what it does and end; returns at once."""
         self._ending.set()
-        with self._lock:
-            if self._process and self._process.stdin:
-                with suppress(OSError):
-                    self._process.stdin.close()
+        self._close_stdin()
 
     def end(self, within_s: float | None = None) -> None:
         """`ask_to_end`, and wait; a process that does not end in time is killed."""
@@ -102,6 +100,12 @@ class Keeper:
                 with suppress(OSError):
                     self._process.kill()
 
+    def _close_stdin(self) -> None:
+        with self._lock:
+            if self._process and self._process.stdin:
+                with suppress(OSError):  # it is gone, and read less than it was told
+                    self._process.stdin.close()
+
     def _join(self, timeout_s: float) -> None:
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
@@ -115,6 +119,8 @@ class Keeper:
             if not self._wait_ready(process):
                 process.kill()
             code = process.wait()
+            self._close_stdin()
+            self._reader.join(LAST_WORDS_S)
             if self._ending.is_set():
                 break
             deaths = deaths + 1 if time.monotonic() - began < self._patience.quick_s else 1
@@ -141,9 +147,10 @@ class Keeper:
             )
             self._process = process
             assert process.stdin and process.stdout
-            threading.Thread(
+            self._reader = threading.Thread(
                 target=self._forward, args=(process.stdout,), name=f"log {self.name}", daemon=True
-            ).start()
+            )
+            self._reader.start()
             with suppress(OSError):  # died already; `wait` will tell
                 process.stdin.write(to_line(self.order))
                 process.stdin.flush()
