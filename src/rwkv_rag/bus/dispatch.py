@@ -369,6 +369,11 @@ class Dispatch:
             )
         return DeadlineExceeded(f"{self._service} was busy for {waited}; try again later")
 
+    @property
+    def idle(self) -> bool:
+        """Whether no client waits for anything."""
+        return not self._clients
+
     def status(self) -> QueueStatus:
         """The queue as it is now; from any thread."""
         times = sorted(self._latencies.copy())

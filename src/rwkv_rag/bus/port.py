@@ -31,7 +31,7 @@ _NOW, _NOW_MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
 
 
 class Port:
-    """`front` and `back` are where it is really bound. `receive` waits for `wait_s` at most.
+    """`front` and `back` are where it is really bound. `receive` waits as long as `wait` said.
 
     Asks nothing of pyzmq but what its compiled part does: that is another third of the time.
     """
@@ -44,7 +44,6 @@ class Port:
         *,
         security: RouterSecurity | None,
         silence_s: float,
-        wait_s: float,
     ) -> None:
         addresses = [Address.parse(url) for url in (front, back)]
         for address in addresses:
@@ -55,15 +54,20 @@ class Port:
             prepare(socket, security, silence_s)
             socket.router_mandatory = True
             socket.sndhwm = HIGH_WATER
-            socket.rcvtimeo = int(wait_s * 1000)
             self._cuts = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
             opened.callback(self._cuts.close, 0)
             opened.callback(socket.disable_monitor)
             self._front, self._back = (_bound(socket, address) for address in addresses)
             self._open = opened.pop_all()
         self.front, self.back = self._front.url, self._back.url
+        self._socket, self._wait_ms = socket, -1
         basic: Any = super(zmq.Socket, socket)
         self._receive, self._send = basic.recv, basic.send
+
+    def wait(self, limit_s: float) -> None:
+        """How long `receive` waits at most from now on."""
+        if (limit_ms := max(1, int(limit_s * 1000))) != self._wait_ms:
+            self._socket.rcvtimeo = self._wait_ms = limit_ms
 
     def receive(self) -> Message | None:
         """The next message: identity, envelope, body. Raises BadMessage for one of more frames."""

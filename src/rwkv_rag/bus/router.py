@@ -20,6 +20,7 @@ from rwkv_rag.errors import RagError
 from rwkv_rag.types import QueueStatus
 
 TICK_S = 0.05
+QUIET_S = 0.25  # the same while nobody waits for anything: a router costs what it is asked
 SUSPICION = 3  # ticks after a line was cut in which to look who is gone: sockets learn it later
 
 _log = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class Router:
     ) -> None:
         self.service = service
         self._beat_s, self._dead_s = beat_s, dead_s
+        self._tick_s, self._quiet_s = min(TICK_S, beat_s), min(QUIET_S, beat_s)
         self._stopping = False
         self._garbage, self._garbage_logged = 0, 0.0
         self._look_soon = 0
@@ -60,14 +62,7 @@ class Router:
                 opened.callback(context.term)
             if security is not None:
                 self._guard = opened.enter_context(guard(context, security))
-            self._port = Port(
-                context,
-                front,
-                back,
-                security=security,
-                silence_s=dead_s,
-                wait_s=min(TICK_S, beat_s),
-            )
+            self._port = Port(context, front, back, security=security, silence_s=dead_s)
             opened.callback(self._port.close)
             self._open = opened.pop_all()
         self.front, self.back = self._port.front, self._port.back
@@ -81,6 +76,7 @@ class Router:
         _log.info("%s: clients at %s, workers at %s", self.service, self.front, self.back)
         receive, dispatch = self._port.receive, self._dispatch.on_message
         now, tick_at = time.monotonic, 0.0
+        self._port.wait(self._tick_s)
         try:
             while not self._stopping:
                 try:
@@ -89,8 +85,9 @@ class Router:
                 except Exception as error:
                     self._complain(error)
                 if now() >= tick_at:
-                    self._tick()
-                    tick_at = now() + TICK_S
+                    quiet = self._tick()
+                    self._port.wait(self._quiet_s if quiet else self._tick_s)
+                    tick_at = 0.0 if quiet else now() + TICK_S  # the next message ends the quiet
         finally:
             self.close()
 
@@ -112,8 +109,8 @@ class Router:
             what = "%s: message %d of no use: %r"
             _log.warning(what, self.service, self._garbage, error, exc_info=not known)
 
-    def _tick(self) -> None:
-        """What time asks for, every `TICK_S`."""
+    def _tick(self) -> bool:
+        """What time asks for, every `TICK_S`; whether there is nothing to watch until a message."""
         now = time.monotonic()
         if self._dispatch.backlog.size:
             self._dispatch.expire(now)
@@ -128,3 +125,4 @@ class Router:
             self._look_soon = max(0, self._look_soon - 1)
             self._next_look = now + self._dead_s
             self._dispatch.look()
+        return self._dispatch.idle and not self._look_soon
