@@ -1,4 +1,4 @@
-"""One connection to a router: a DEALER with limits on every wait. Knows no envelope.
+"""One connection to a router: a DEALER with limits on every wait. Knows no meaning of messages.
 
 It belongs to one thread at a time. Nothing is kept for a router that is away: what cannot be sent
 now is not sent later, when nobody waits for it any more.
@@ -9,18 +9,21 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
+import msgspec
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from rwkv_rag.bus.address import Address
 from rwkv_rag.bus.codec import MAX_MESSAGE_BYTES
-from rwkv_rag.bus.message import MAX_ENVELOPE_BYTES
+from rwkv_rag.bus.message import MAX_ENVELOPE_BYTES, unreadable
 from rwkv_rag.bus.security import FAILURES, REFUSALS, PeerSecurity, Security, refusal
 
-Message: TypeAlias = tuple[Any, Any]  # envelope and body; frames are read like bytes
+Message: TypeAlias = tuple[Any, Any]
 CUTS, CUTS_WITHIN_S = 3, 10.0  # more than a router that starts again can account for
+BUFFER_BYTES = 1 << 20  # a batch of vectors goes through the system in one piece
 _NOW, _MORE = int(zmq.NOBLOCK), int(zmq.SNDMORE)
 _GONE = (zmq.ETERM, zmq.ENOTSOCK)
 
@@ -41,6 +44,7 @@ def prepare(socket: zmq.Socket[bytes], security: Security | None, silence_s: flo
     if security is not None:
         security.apply(socket)
     socket.linger = 0
+    socket.sndbuf = socket.rcvbuf = BUFFER_BYTES
     socket.maxmsgsize = MAX_MESSAGE_BYTES + MAX_ENVELOPE_BYTES
     socket.heartbeat_ivl = max(100, int(silence_s * 1000 / 4))
     socket.heartbeat_timeout = int(silence_s * 1000)
@@ -48,7 +52,7 @@ def prepare(socket: zmq.Socket[bytes], security: Security | None, silence_s: flo
 
 
 class Connection:
-    """`receive_s` and `send_s` are the longest that one of either waits."""
+    """`decode` reads envelopes; `receive_s` and `send_s` are the longest that one of either waits."""
 
     def __init__(
         self,
@@ -56,6 +60,7 @@ class Connection:
         url: str,
         *,
         security: PeerSecurity | None,
+        decode: Callable[[Any], Any],
         receive_s: float,
         send_s: float,
         silence_s: float,
@@ -74,7 +79,7 @@ class Connection:
         self._handshakes = self.socket.get_monitor_socket(FAILURES)
         self.socket.connect(address.url)
         basic: Any = super(zmq.Socket, self.socket)  # without the flags as enums: twice as quick
-        self._send, self._receive = basic.send, basic.recv
+        self._send, self._receive, self._decode = basic.send, basic.recv, decode
 
     def ready(self, until: float) -> None:
         """Wait for the line. Raises Lost, or NotAllowed where the keys do not fit."""
@@ -119,19 +124,23 @@ class Connection:
             raise _translated(error) from None
 
     def receive(self) -> Message | None:
-        """The next message, envelope and body; None when there was none for `receive_s`."""
+        """The next message, decoded envelope and body; None when there was none for `receive_s`.
+
+        Raises BadMessage for one that cannot be read.
+        """
         try:
-            envelope = self._receive(0, False)
-            if not envelope.more:
-                return envelope, b""
-            body = frame = self._receive(0, False)
-            while frame.more:
-                frame = self._receive(0, False)
+            envelope, body = self._receive(0, False), b""
+            if envelope.more:
+                body = frame = self._receive(0, False)
+                while frame.more:
+                    frame = self._receive(0, False)
+            return self._decode(envelope), body
         except zmq.Again:
             return None
         except zmq.ZMQError as error:
             raise _translated(error) from None
-        return envelope, body
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            raise unreadable(error) from error
 
     def within(self, receive_s: float) -> Message | None:
         """`receive`, but with another limit (not under a millisecond)."""

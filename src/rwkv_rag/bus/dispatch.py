@@ -232,7 +232,11 @@ class Dispatch:
         last = reply.last if kind is message.Reply else kind is not message.Opened
         pending = slot.request
         if last:  # first of all, work for whoever is free
-            self._release(slot)
+            self.staff.release(slot)
+            if slot.worker.leaving:
+                self._dismiss(slot)
+            elif self.backlog.size:
+                self._serve_next()
         if pending is None:
             return
         if last:
@@ -249,13 +253,6 @@ class Dispatch:
         else:
             self._served += 1
         self._latencies.append(time.monotonic() - pending.arrived)
-
-    def _release(self, slot: Slot) -> None:
-        self.staff.release(slot)
-        if slot.worker.leaving:
-            self._dismiss(slot)
-        elif self.backlog.size:
-            self._serve_next()
 
     def _dismiss(self, slot: Slot) -> None:
         self.staff.close(slot)

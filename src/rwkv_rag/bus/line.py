@@ -13,7 +13,7 @@ from typing import Any
 
 from rwkv_rag.bus import codec, message
 from rwkv_rag.bus.connection import Closed, Connection, Lost
-from rwkv_rag.bus.message import SCHEMA, pack, unpack
+from rwkv_rag.bus.message import SCHEMA, pack
 from rwkv_rag.bus.transport import Call
 
 GRACE_S = 0.25  # the router knows better why a request waited too long, so it speaks first
@@ -41,7 +41,6 @@ class Line:
         self.stopped = False  # the call is to end
         self._connection, self._ping_s = connection, ping_s
         self._send, self._receive = connection.send, connection.receive
-        self._decode = message.to_client.decode
         self._id = int.from_bytes(os.urandom(7), "little")
 
     def greet(self, connect_s: float) -> message.Welcome:
@@ -51,7 +50,7 @@ class Line:
         self._send(pack(message.Hello()))
         while (left := until - time.monotonic()) > 0:
             received = self._connection.within(left)
-            said = unpack(message.to_client, received[0]) if received else None
+            said = received[0] if received else None
             if isinstance(said, message.Welcome):
                 return said
             if isinstance(said, message.Fault):
@@ -113,12 +112,12 @@ class Line:
             if received is None:
                 asked = self._ping(id, asked)
                 continue
-            said = self._decode(received[0])
+            said = received[0]
             kind = type(said)
             if kind is message.Welcome or said.id != id:
                 pass
             elif kind is not message.Pong:
-                return said, received[1]
+                return received
             elif said.known:
                 asked = 0.0
             else:

@@ -155,11 +155,6 @@ to_worker: Decoder = msgspec.msgpack.Decoder(ToWorker)
 pack = msgspec.msgpack.Encoder().encode
 
 
-def unpack(decoder: Decoder, data: Any) -> Any:
-    """The envelope in `data`. Raises BadMessage for anything that is none."""
-    if len(data) > MAX_ENVELOPE_BYTES:
-        raise BadMessage(f"an envelope of {len(data)} bytes; {MAX_ENVELOPE_BYTES} are the most")
-    try:
-        return decoder.decode(data)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise BadMessage(f"no envelope of this bus: {' '.join(str(error).split())}") from error
+def unreadable(error: Exception) -> BadMessage:
+    """For what decoding an envelope raised."""
+    return BadMessage(f"no envelope of this bus: {' '.join(str(error).split())}")

@@ -19,7 +19,7 @@ from rwkv_rag.bus.security import Guard, RouterSecurity, guard
 from rwkv_rag.errors import RagError
 from rwkv_rag.types import QueueStatus
 
-TICK_S = 0.05
+TICK_S = 0.1
 QUIET_S = 0.25  # the same while nobody waits for anything: a router costs what it is asked
 SUSPICION = 3  # ticks after a line was cut in which to look who is gone: sockets learn it later
 

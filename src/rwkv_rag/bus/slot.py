@@ -13,9 +13,8 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from rwkv_rag.bus import codec, message
-from rwkv_rag.bus.backlog import Frame
 from rwkv_rag.bus.connection import Closed, Connection, Lost
-from rwkv_rag.bus.message import pack, unpack
+from rwkv_rag.bus.message import pack
 from rwkv_rag.bus.transport import Handler
 from rwkv_rag.errors import BadMessage, DeadlineExceeded, Internal, RagError
 
@@ -28,15 +27,25 @@ _log = logging.getLogger(__name__)
 class Request:
     """A request at its handler: the `Incoming` of `bus.transport`."""
 
+    __slots__ = ("_body", "_envelope", "gone_at", "id", "reported")
+
     def __init__(self, envelope: message.Request, body: codec.Data) -> None:
         self.id = envelope.id
-        self.target = envelope.target
-        self.method = envelope.method
-        self.bound: Mapping[str, str] = envelope.bound
-        self.stream = envelope.stream
+        self._envelope, self._body = envelope, body
         self.gone_at: float | None = None  # when its caller went, by the monotonic clock
         self.reported = False  # that it does not end
-        self._body = body
+
+    @property
+    def target(self) -> str:
+        return self._envelope.target
+
+    @property
+    def method(self) -> str:
+        return self._envelope.method
+
+    @property
+    def bound(self) -> Mapping[str, str]:
+        return self._envelope.bound
 
     def arguments(self, type: type[T]) -> T:
         value: T = codec.decode(self._body, type)
@@ -86,14 +95,16 @@ class Slot:
         """Whether this was the end; False for another try with a new connection."""
         self._greet()
         while not self.ending:
-            received = self._connection.receive()
+            try:
+                received = self._connection.receive()
+            except BadMessage as error:
+                _log.warning("%s: %s", self._name, error)
+                continue
             if received is None:
                 self._greet()
-                continue
-            said = self._understood(received[0])
-            if type(said) is message.Request:
-                self._answer(said, received[1])
-            elif type(said) is message.Goodbye:
+            elif type(received[0]) is message.Request:
+                self._answer(*received)
+            elif type(received[0]) is message.Goodbye:
                 return True
         return True
 
@@ -101,26 +112,19 @@ class Slot:
         with suppress(Lost):  # the socket goes on trying to connect
             self._connection.send(self._join, wait=False)
 
-    def _understood(self, envelope: Frame) -> Any:
-        try:
-            return unpack(message.to_worker, envelope)
-        except BadMessage as error:
-            _log.warning("%s: %s", self._name, error)
-            return None
-
     # a request
 
     def _answer(self, envelope: message.Request, body: codec.Data) -> None:
         self.request = request = Request(envelope, body)
         try:
-            if request.stream:
+            if envelope.stream:
                 self._stream(request)
             else:
                 data = codec.encode(self._handler(request))
                 self._connection.send(pack(message.Reply(request.id, True)), data)
         except (Lost, Closed):
             raise
-        except Exception as error:
+        except BaseException as error:  # a handler that ends the program ends one answer
             fault = codec.fault(self._ours(error, request))
             self._connection.send(pack(message.Fault(request.id, *fault)))
         finally:
@@ -152,7 +156,7 @@ class Slot:
                 return True
             received = self._connection.receive()
             if received is not None:
-                self._take_note(request, self._understood(received[0]))
+                self._take_note(request, received[0])
             elif time.monotonic() > until:
                 raise DeadlineExceeded(f"nobody fetched from {request.method} for {PATIENCE_S:g} s")
         return False
@@ -164,7 +168,7 @@ class Slot:
         elif type(said) is message.Cancel and said.id == request.id:
             request.cancel()
 
-    def _ours(self, error: Exception, request: Request) -> RagError:
+    def _ours(self, error: BaseException, request: Request) -> RagError:
         """What the caller hears of an error; a mistake in the program stays in the log."""
         if isinstance(error, RagError):
             return error

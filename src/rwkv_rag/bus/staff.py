@@ -80,7 +80,7 @@ class Staff:
         if len(worker.slots) >= worker.size:
             return None
         slot = self.slots[identity] = worker.slots[identity] = Slot(identity, worker)
-        self._free(slot)
+        self.release(slot)
         return slot
 
     def take(self) -> Slot | None:
@@ -98,8 +98,10 @@ class Staff:
     def release(self, slot: Slot) -> None:
         """What the slot worked on is over."""
         slot.request = slot.busy = None
-        if not slot.worker.leaving:
-            self._free(slot)
+        worker = slot.worker
+        if not worker.leaving:
+            worker.free.append(slot)
+            self._idle.setdefault(worker.token, worker)
 
     def leave(self, worker: Worker) -> list[Slot]:
         """Give the worker nothing more; the slots that were free."""
@@ -140,9 +142,3 @@ class Staff:
             )
             for each in self
         )
-
-    def _free(self, slot: Slot) -> None:
-        worker = slot.worker
-        worker.free.append(slot)
-        if worker.token not in self._idle:
-            self._idle[worker.token] = worker

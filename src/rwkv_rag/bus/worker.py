@@ -14,14 +14,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import zmq
 
 from rwkv_rag.bus import codec, message
 from rwkv_rag.bus.address import Address
 from rwkv_rag.bus.connection import Closed, Connection, Lost
-from rwkv_rag.bus.message import SCHEMA, pack, unpack
+from rwkv_rag.bus.message import SCHEMA, pack
 from rwkv_rag.bus.security import PeerSecurity, check_open
 from rwkv_rag.bus.slot import Slot
 from rwkv_rag.bus.transport import Handler
@@ -110,6 +110,7 @@ class Worker:
                 self._context,
                 self._back,
                 security=self._security,
+                decode=message.to_worker.decode,
                 receive_s=self._beat_s,
                 send_s=self._dead_s,
                 silence_s=self._dead_s,
@@ -168,12 +169,12 @@ class Worker:
 
     def _listen(self) -> None:
         while self._line.socket.poll(0):
-            received = self._line.receive()
             try:
-                said: Any = unpack(message.to_worker, received[0]) if received else None
+                received = self._line.receive()
             except BadMessage as error:
                 _log.warning("%s: %s", self._name, error)
                 continue
+            said = received[0] if received else None
             if type(said) is message.Cancel:
                 self._cancel(said.id)
             elif type(said) is message.Fault:

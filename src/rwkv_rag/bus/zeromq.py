@@ -78,7 +78,11 @@ class ZeroMQ:
         until = time.monotonic() + call.deadline_s + GRACE_S
         again = call.repeatable
         while True:
-            line, id = self._borrow(), 0
+            try:
+                line = self._free.pop()
+            except IndexError:
+                line = self._opened()
+            id = 0
             try:
                 with line.turn:
                     id = line.ask(call, body)
@@ -133,8 +137,6 @@ class ZeroMQ:
 
     def _borrow(self) -> Line:
         """A connection on which nothing is said. Raises Unreachable, NotAllowed, BadMessage."""
-        if self._closed:
-            raise self._away(Closed())
         try:
             return self._free.pop()
         except IndexError:
@@ -170,6 +172,7 @@ class ZeroMQ:
                 self._context,
                 self.front,
                 security=self._security,
+                decode=message.to_client.decode,
                 receive_s=self._ping_s,
                 send_s=self._connect_s,
                 silence_s=self._dead_s,
