@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from rwkv_rag.cli.screen import Screen
+from rwkv_rag.cli.up import Told
 from rwkv_rag.config import file
 from rwkv_rag.config.ragq import Ragq
 
@@ -197,6 +199,21 @@ def test_a_worker_joins_over_tcp_and_leaves(services: Up) -> None:
 def test_who_cannot_join_is_told_why(here: Cli, arguments: tuple[str, ...], said: str) -> None:
     ran = here("worker", *arguments)
     assert ran.code == 2 and said in ran.err and "Traceback" not in ran.err
+
+
+def test_who_stops_is_told_which_fine_tunings_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+    Told(Screen("en")).stopping(["4f1a"])
+    assert "fine-tuning 4f1a goes on by itself; follow it with rwkv-rag tune show 4f1a" in (
+        capsys.readouterr().err
+    )
+
+
+def test_lines_of_processes_are_in_the_readers_language(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Told(Screen("zh")).wrote("llm-1", "no such model file: a.pth")
+    said = capsys.readouterr().err
+    assert said.startswith("llm-1        | ") and "a.pth" in said and "no such" not in said
 
 
 @pytest.mark.slow

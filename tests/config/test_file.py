@@ -82,7 +82,7 @@ WRONG = [
     ("llm: {back_end: 7}", "llm.back_end is 7; allowed: a map of protocol, host, port"),
     ("llm: [enabled]", "llm is ['enabled']; allowed: a map of enabled, front_end"),
     ("index: {num_workers: 4}", "index.num_workers is 4; allowed: 1 (one process"),
-    ("index: {chunk_size: 50}", "index.chunk_overlap is 60; it must be less than"),
+    ("index: {chunk_size: 100}", "index.chunk_overlap is 60; it must be less than half"),
     ("ui: {port: true}", "ui.port is True; allowed: a whole number from 1 to 65535"),
     ("language: fr", "language is 'fr'; allowed: zh or en"),
     ("home: 3", "home is 3; allowed: a path"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -139,7 +140,6 @@ def test_a_service_that_is_not_there_cannot_be_restarted(supervision: Supervisio
 
 @pytest.mark.parametrize("how", ["down", "SIGINT", "SIGTERM", "SIGHUP"])
 def test_the_end_leaves_no_process_no_port_and_no_file(up: Start, home: Path, how: str) -> None:
-    before = {*Path(tempfile.gettempdir()).iterdir()}
     port = free_port()
     told = f"{QUEUES}llm: {{front_end: {{protocol: tcp, port: {port}}}}}\n"
     running = up("--only", "llm,tuning", configuration=told).ready()
@@ -155,7 +155,7 @@ def test_the_end_leaves_no_process_no_port_and_no_file(up: Start, home: Path, ho
     assert psutil.wait_procs(children, timeout=0)[1] == []
     assert [path.name for path in (home / "run").iterdir()] == ["up.lock"]
     ports.check_free("llm.front_end.port", "127.0.0.1", port)
-    assert {*Path(tempfile.gettempdir()).iterdir()} <= before
+    assert [*running.temporary.iterdir()] == []
     assert "Traceback" not in running.text
 
 
@@ -200,3 +200,38 @@ def test_a_process_that_cannot_work_is_given_up_and_the_others_go_on(up: Start, 
     assert status["llm"].reason.startswith("llm-1: model.safetensors: not a file but a directory")
     assert status["llm"].restarts == 0
     assert "llm-1: failed (" in running.text
+
+
+@pytest.mark.slow
+def test_up_itself_fails_where_nothing_could_be_started(home: Path) -> None:
+    (home / "model.safetensors").mkdir()
+    (home / "ragq.yml").write_text("")
+    ended = run(home, "up", "--only", "llm", "--model", str(home / "model.safetensors"))
+    assert ended.returncode == 1
+    assert "llm-1: failed (model.safetensors: not a file but a directory" in ended.stderr
+
+
+def test_a_second_interrupt_waits_for_nobody(up: Start, home: Path) -> None:
+    running = up("--only", "tuning").ready()
+    children = [*running.children().values()]
+    running.children()["tuning-1"].suspend()  # it will not end by itself
+    running.process.send_signal(signal.SIGINT)
+    eventually(lambda: "a second Ctrl-C stops at once" in running.text)
+    began = time.monotonic()
+    assert running.stop() == 0
+    assert time.monotonic() - began < 5
+    assert psutil.wait_procs(children, timeout=0)[1] == []
+    assert [path.name for path in (home / "run").iterdir()] == ["up.lock"]
+
+
+def test_a_home_with_a_long_path_works_and_leaves_nothing_either(home: Path) -> None:
+    long = home / ("x" * 120)
+    long.mkdir()
+    running = Up(long, "--only", "llm", temporary=home / "tmp")
+    try:
+        assert running.ready().asks() == "copy"
+        assert Path(running.running.sockets).parent == home / "tmp"
+        assert running.stop() == 0
+    finally:
+        running.clean()
+    assert [*running.temporary.iterdir()] == []

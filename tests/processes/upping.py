@@ -45,8 +45,12 @@ def free_port() -> int:
 class Up:
     """A `rwkv-rag up` in a process of its own."""
 
-    def __init__(self, home: Path, *arguments: str, configuration: str = "") -> None:
+    def __init__(
+        self, home: Path, *arguments: str, configuration: str = "", temporary: Path | None = None
+    ) -> None:
         self.home = home
+        self.temporary = temporary or home / "tmp"
+        self.temporary.mkdir(exist_ok=True)
         self.log = home / "up.log"
         file = home / "ragq.yml"
         file.write_text(configuration or QUEUES)
@@ -56,7 +60,7 @@ class Up:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=environment(home),
+                env={**environment(home), "TMPDIR": str(self.temporary)},
                 start_new_session=True,  # signals of a test reach it alone
             )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -10,7 +10,6 @@ from rwkv_rag.cli import records
 from rwkv_rag.cli.answers import finished, show_hit, show_proof, stream
 from rwkv_rag.cli.options import (
     DEFAULT_KB,
-    DEFAULT_TOP_K,
     Connect,
     Home,
     Json,
@@ -35,7 +34,7 @@ def ask(
     question: Annotated[str, typer.Argument(help="The question, in Chinese or English.")],
     kb: Kb = DEFAULT_KB,
     strict: Strict = True,
-    top_k: TopK = DEFAULT_TOP_K,
+    top_k: TopK = None,
     model: Model = None,
     tuned: Tuned = None,
     json: Json = False,
@@ -47,7 +46,9 @@ def ask(
     here = session(ctx, home, model, tuned, connect=connect, key=key)
     with here.parts(writes=True) as parts:
         pipeline = parts.pipeline()
-        events = pipeline.answer(question, kb=kb, mode="strict" if strict else "free", top_k=top_k)
+        mode: Literal["strict", "free"] = "strict" if strict else "free"
+        passages = top_k or here.settings.top_k
+        events = pipeline.answer(question, kb=kb, mode=mode, top_k=passages)
         if json:
             *_, answer = events
             return here.screen.json(records.answer_record(finished(answer)))
@@ -61,7 +62,7 @@ def search(
     ctx: typer.Context,
     query: Annotated[str, typer.Argument(help="What to look for.")],
     kb: Kb = DEFAULT_KB,
-    top_k: TopK = DEFAULT_TOP_K,
+    top_k: TopK = None,
     json: Json = False,
     home: Home = None,
     connect: Connect = None,
@@ -70,7 +71,7 @@ def search(
     """Search a knowledge base; prints the best passages."""
     here = session(ctx, home, connect=connect, key=key)
     with here.parts() as parts:
-        hits = parts.knowledge.search(kb, query, top_k=top_k)
+        hits = parts.knowledge.search(kb, query, top_k=top_k or here.settings.top_k)
     if json:
         return here.screen.json([records.hit_record(hit) for hit in hits])
     if not hits:

@@ -86,10 +86,13 @@ def rebuild(
 def create(
     ctx: typer.Context,
     name: Name,
-    chunk_size: Annotated[int, typer.Option(help="Characters per passage.")] = 400,
+    chunk_size: Annotated[
+        int | None, typer.Option(help="Characters per passage (a new base: 400).")
+    ] = None,
     chunk_overlap: Annotated[
-        int, typer.Option(help="Characters two neighbouring passages share.")
-    ] = 60,
+        int | None,
+        typer.Option(help="Characters two neighbouring passages share (a new base: 60)."),
+    ] = None,
     json: Json = False,
     home: Home = None,
     connect: Connect = None,
@@ -97,8 +100,10 @@ def create(
 ) -> None:
     """Create an empty knowledge base."""
     here = session(ctx, home, connect=connect, key=key)
+    size = here.settings.chunk_size if chunk_size is None else chunk_size
+    overlap = here.settings.chunk_overlap if chunk_overlap is None else chunk_overlap
     with here.parts() as parts:
-        base = parts.knowledge.create(name, chunk_size=chunk_size, chunk_overlap=chunk_overlap)
+        base = parts.knowledge.create(name, chunk_size=size, chunk_overlap=overlap)
     if json:
         return here.screen.json(records.base_record(base))
     here.screen.say("created {name}", name=base.name)

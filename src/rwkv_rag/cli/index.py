@@ -12,6 +12,7 @@ import typer
 
 from rwkv_rag.cli.options import DEFAULT_KB, Connect, Home, Kb, Key, session
 from rwkv_rag.cli.screen import Screen
+from rwkv_rag.config import Settings
 from rwkv_rag.errors import InputError, NotFound, RagError
 from rwkv_rag.interfaces import Knowledge
 from rwkv_rag.messages import explain_reason
@@ -42,7 +43,7 @@ def index(
         _check(path)
     with here.parts() as parts:
         library = parts.knowledge
-        created = _ensure_base(library, kb, chunk_size, chunk_overlap)
+        created = _ensure_base(library, here.settings, kb, chunk_size, chunk_overlap)
         try:
             with closing(cast("Generator[IndexEvent]", library.index(kb, paths))) as events:
                 outcome = follow(here.screen, events)
@@ -85,14 +86,19 @@ def _check(path: Path) -> None:
 
 
 def _ensure_base(
-    library: Knowledge, name: str, chunk_size: int | None, chunk_overlap: int | None
+    library: Knowledge,
+    settings: Settings,
+    name: str,
+    chunk_size: int | None,
+    chunk_overlap: int | None,
 ) -> bool:
     """Create the base where there is none (True); refuse other sizes than it was made with."""
     try:
         base = library.base(name)
     except NotFound:
-        sizes = {"chunk_size": chunk_size, "chunk_overlap": chunk_overlap}
-        library.create(name, **{key: size for key, size in sizes.items() if size is not None})
+        size = settings.chunk_size if chunk_size is None else chunk_size
+        overlap = settings.chunk_overlap if chunk_overlap is None else chunk_overlap
+        library.create(name, chunk_size=size, chunk_overlap=overlap)
         return True
     wanted = (
         base.chunk_size if chunk_size is None else chunk_size,

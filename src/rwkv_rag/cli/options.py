@@ -39,11 +39,10 @@ Key = Annotated[
     Path | None, typer.Option(help="Key file for services on another machine (RWKV_RAG_KEY).")
 ]
 TopK = Annotated[
-    int, typer.Option("--top-k", min=1, max=100, help="How many passages to retrieve.")
+    int | None, typer.Option("--top-k", min=1, max=100, help="How many passages to retrieve.")
 ]
 
 DEFAULT_KB = "default"
-DEFAULT_TOP_K = 5
 
 
 @dataclass(frozen=True, slots=True)

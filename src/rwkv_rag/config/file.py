@@ -161,10 +161,10 @@ def _unknown(key: str, words: list[str], section: type[BaseModel]) -> str:
 
 def _check(path: Path, ragq: Ragq) -> None:
     """What no key alone can be blamed for."""
-    if ragq.index.chunk_overlap >= ragq.index.chunk_size:
+    if ragq.index.chunk_overlap * 2 >= ragq.index.chunk_size:
         raise InputError(
             f"{path}: index.chunk_overlap is {ragq.index.chunk_overlap}; "
-            f"it must be less than index.chunk_size, {ragq.index.chunk_size}"
+            f"it must be less than half of index.chunk_size, {ragq.index.chunk_size}"
         )
     check_ports(path, ragq)
 

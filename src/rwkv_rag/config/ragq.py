@@ -115,12 +115,12 @@ class Index(Service):
     chroma_path: File | None = Field(default=None, description="a path")
     sqlite_path: File | None = Field(default=None, description="a path")
     chunk_size: int = Field(
-        default=400, ge=1, le=100_000, description="a whole number from 1 to 100000"
+        default=400, ge=50, le=4000, description="a whole number from 50 to 4000"
     )
     chunk_overlap: int = Field(
-        default=60, ge=0, le=99_999, description="a whole number below chunk_size"
+        default=60, ge=0, le=1000, description="a whole number from 0 to 1000"
     )
-    top_k: int = Field(default=5, ge=1, le=100, description="a whole number from 1 to 100")
+    top_k: int = Field(default=5, ge=1, le=20, description="a whole number from 1 to 20")
 
 
 class Tuning(Service):

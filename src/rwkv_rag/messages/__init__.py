@@ -8,6 +8,7 @@ Each room's messages are a table of their own; the first pattern that fits count
 from __future__ import annotations
 
 import re
+from functools import cache
 
 from rwkv_rag.errors import RagError
 from rwkv_rag.messages import (
@@ -31,7 +32,12 @@ _ROOMS = (
     *(config, processes, library, asking, system),
 )
 CHINESE: tuple[tuple[str, str], ...] = tuple(line for room in _ROOMS for line in room.CHINESE)
-_PATTERNS = tuple((re.compile(pattern, re.DOTALL), chinese) for pattern, chinese in CHINESE)
+
+
+@cache
+def _patterns() -> tuple[tuple[re.Pattern[str], str], ...]:
+    """Compiled for the first Chinese reader: English ones need not wait for it."""
+    return tuple((re.compile(pattern, re.DOTALL), chinese) for pattern, chinese in CHINESE)
 
 
 def explain(error: RagError, language: Language) -> str:
@@ -43,7 +49,7 @@ def explain_reason(message: str, language: Language) -> str:
     """A message of ours on one line, in `language` where we know it."""
     message = " ".join(message.split())
     if language == "zh":
-        for pattern, chinese in _PATTERNS:
+        for pattern, chinese in _patterns():
             if match := pattern.fullmatch(message):
                 return chinese.format(*_values(match))
     return message

@@ -52,8 +52,8 @@ CHINESE: tuple[tuple[str, str], ...] = (
         "{0}：没有键 {1}；此处的键有 {2}",
     ),
     (
-        r"(.+): index.chunk_overlap is (\d+); it must be less than index.chunk_size, (\d+)",
-        "{0}：index.chunk_overlap 是 {1}；须小于 index.chunk_size（{2}）",
+        r"(.+): index.chunk_overlap is (\d+); it must be less than half of index.chunk_size, (\d+)",
+        "{0}：index.chunk_overlap 是 {1}；须小于 index.chunk_size（{2}）的一半",
     ),
     (
         r"(.+): ([\w.]+) and ([\w.]+) are both (\d+); give each a port of its own",
@@ -62,7 +62,6 @@ CHINESE: tuple[tuple[str, str], ...] = (
     (r"(.+): ([\w.]+) is (.+); allowed: (?P<why>.+)", "{0}：{1} 是 {2}；可用：{3}"),
     (r"--device is (.+); allowed: (?P<why>.+)", "--device 是 {0}；可用：{1}"),
     (r"a whole number from (\d+) to (\d+)", "{0} 到 {1} 的整数"),
-    (r"a whole number below chunk_size", "小于 chunk_size 的整数"),
     (r"true or false", "true 或 false"),
     (r"(\w+) or (\w+)", "{0} 或 {1}"),
     (r"a path", "路径"),

@@ -33,7 +33,7 @@ USER_ERROR = 2  # the exit code of what cannot work before the user changes some
 class Patience:
     """How long things may take, and when to give up."""
 
-    ready_s: float = 120.0
+    ready_s: float = 600.0  # a large model from a slow disk
     stop_s: float = 20.0
     first_wait_s: float = 0.5
     longest_wait_s: float = 30.0

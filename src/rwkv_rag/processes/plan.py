@@ -187,6 +187,8 @@ class _Maker:
             arguments += ["--host", address]
         elif not self._browser:
             arguments += ["--no-browser"]
+        if "llm" in self._places:  # which model writes, and with what, is that service's affair
+            arguments += ["--tuned", ""]
         order = ProgramOrder(f"rwkv_rag.{name}", (*arguments, "--lang", settings.language))
         shown = f"[{reach}]" if ":" in reach else reach
         path = "/health" if name == "api" else "/_stcore/health"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from queue import SimpleQueue
 from typing import Protocol
 
@@ -23,11 +24,12 @@ from rwkv_rag.processes.keeper import Keeper, Patience
 from rwkv_rag.processes.plan import Plan
 from rwkv_rag.processes.running import RunDirectory
 from rwkv_rag.processes.team import UNSETTLED, Team
-from rwkv_rag.services.contracts import TUNER
+from rwkv_rag.services.contracts import TUNER, Way
 from rwkv_rag.services.remote import remote
 from rwkv_rag.types import ServiceStatus
 
 CONNECT_S = 1.0  # a router of this machine answers in milliseconds
+ASKED_SOON = replace(TUNER, ways={"jobs": Way(deadline_s=1.0)})  # nobody waits long for an end
 
 
 class Listener(Protocol):
@@ -172,7 +174,7 @@ class Supervisor:
         team = next((team for team in self._teams if team.name == "tuning"), None)
         if self._hurried or team is None or team.queue is None or team.state != "ready":
             return []
-        tuner: Tuner = remote(TUNER, team.queue)
+        tuner: Tuner = remote(ASKED_SOON, team.queue)
         try:
             return [job.id for job in tuner.jobs() if job.status in ("waiting", "running")]
         except RagError:

@@ -22,6 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m rwkv_rag.ui", description=__doc__)
     parser.add_argument("--home", type=Path)
     parser.add_argument("--model")
+    parser.add_argument("--tuned")
     parser.add_argument("--connect")
     parser.add_argument("--key", type=Path)
     parser.add_argument("--lang", choices=("zh", "en"))
@@ -32,6 +33,7 @@ def main() -> None:
         settings = config.load(
             home=given.home,
             model=given.model,
+            tuned=given.tuned,
             language=given.lang,
             connect=given.connect,
             key=given.key,
