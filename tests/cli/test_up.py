@@ -20,7 +20,7 @@ from rwkv_rag.cli.up import Told
 from rwkv_rag.config import file
 from rwkv_rag.config.ragq import Ragq
 
-from ..processes.upping import COMMAND, QUEUES, Up, environment, eventually, free_port
+from ..processes.upping import COMMAND, QUEUES, Up, environment, eventually, free_port, run
 from .conftest import Cli, english_left
 
 
@@ -48,10 +48,11 @@ def test_status_shows_queues_workers_and_memory(cli: Cli, services: Up) -> None:
     services.asks()
     ran = cli("status", "--home", services.home)
     assert ran.code == 0, ran.err
-    for said in ("llm      ready", "tuning   ready", "p50", "MB", "llm-1: 0 of 16 at work"):
+    for said in ("llm     ready", "tuning  ready", "p50", "MB", "llm-1: 0 of 16 at work"):
         assert said in ran.out, ran.out
     assert f"process {services.process.pid} runs them" in ran.out
-    assert max(len(line) for line in ran.out.splitlines() if "llm " in line) < 100
+    table = ran.out[: ran.out.index(" at ")].splitlines()
+    assert max(map(len, table)) <= 80
 
 
 def test_status_as_json_has_everything(cli: Cli, services: Up) -> None:
@@ -233,5 +234,38 @@ def test_the_api_and_the_pages_answer_at_the_urls_that_are_printed() -> None:
             assert running.stop() == 0
             assert not any(each.is_running() for each in children)
             assert "Traceback" not in running.text
+        finally:
+            running.clean()
+
+
+@pytest.mark.slow
+def test_services_that_listen_everywhere_serve_whoever_has_a_key() -> None:
+    with (
+        tempfile.TemporaryDirectory(prefix="rr-") as first,
+        tempfile.TemporaryDirectory(prefix="rr-") as second,
+    ):
+        home, away, port = Path(first), Path(second), free_port()
+        open_ends = f"front_end: {{protocol: tcp, host: 0.0.0.0, port: {port}}}"
+        other_ends = f"front_end: {{protocol: tcp, host: '*', port: {free_port()}}}"
+        told = (
+            f"llm: {{{open_ends}}}\nindex: {{{other_ends}}}\ntuning: {{enabled: false}}\n{QUEUES}"
+        )
+        for each in (home, away):
+            (each / "ragq.yml").write_text("")
+        key = away / "my.key"
+        assert run(home, "keys", "add", "laptop", "--out", str(key)).returncode == 0
+        (away / "garden.txt").write_text("The garden opens at six.\n")
+        running = Up(home, configuration=told)
+        try:
+            running.ready()
+            there = ("--connect", f"tcp://127.0.0.1:{port}", "--key", str(key))
+            for place, how in ((away, there), (home, ())):
+                file = str(away / "garden.txt")
+                ran = run(place, "index", file, "--kb", f"from-{len(how)}", *how)
+                assert ran.returncode == 0, ran.stderr
+            assert "from-0" in run(away, "kb", "list", *there).stdout
+            without = run(away, "kb", "list", *there[:2])
+            assert without.returncode == 2 and without.stderr.count("\n") == 1
+            assert "keys" in without.stderr
         finally:
             running.clean()

@@ -34,6 +34,7 @@ CHINESE = {
     "Print the configuration that counts, as a ragq.yml.": "以 ragq.yml 的格式打印实际生效的配置。",
     # up
     "{name}: ready ({seconds} s)": "{name}：就绪（{seconds} 秒）",
+    "{name}: started; it works once it has the model": "{name}：已启动，装好模型后开始工作",
     "{name}: ended ({reason}); it is started again": "{name}：已退出（{reason}），正在重新启动",
     "{name}: failed ({reason}); the others go on": "{name}：失败（{reason}），其他服务照常",
     "pages: {address}": "网页：{address}",
@@ -60,7 +61,7 @@ CHINESE = {
     "process {pid} runs them": "由进程 {pid} 运行",
     "service": "服务",
     "waiting": "等待",
-    "in flight": "进行中",
+    "busy": "进行中",
     "served": "完成",
     "failed": "失败",
     "memory": "内存",

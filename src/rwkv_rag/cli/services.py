@@ -13,7 +13,7 @@ from rwkv_rag.messages import explain_reason
 from rwkv_rag.types import QueueStatus, ServiceStatus
 
 COLUMNS = (
-    *("service", "state", "waiting", "in flight", "served", "failed", "p50", "p99"),
+    *("service", "state", "waiting", "busy", "served", "failed", "p50", "p99"),
     *("memory", "restarts"),
 )
 STYLES = {"ready": "green", "failed": "red", "starting": "yellow", "restarting": "yellow"}
@@ -26,7 +26,7 @@ def as_json(found: Running, services: list[ServiceStatus]) -> dict[str, Any]:
 
 def show(screen: Screen, found: Running, services: list[ServiceStatus]) -> None:
     """A table of the services, and a line for each worker and each problem."""
-    table = Table(box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 1), collapse_padding=True)
     for column in COLUMNS:
         table.add_column(screen.text(column), no_wrap=True)
     for service in services:

@@ -204,6 +204,8 @@ class Told:
         if state == "ready" and not process.endswith("-router"):
             took_s = time.monotonic() - self._began
             self.screen.note("{name}: ready ({seconds} s)", name=process, seconds=f"{took_s:.1f}")
+        elif state == "started":
+            self.screen.note("{name}: started; it works once it has the model", name=process)
         elif state == "restarting":
             text = "{name}: ended ({reason}); it is started again"
             self.screen.note(text, style="yellow", name=process, reason=reason)

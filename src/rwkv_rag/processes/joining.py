@@ -54,7 +54,9 @@ class Joined:
         for keeper in self._keepers:
             keeper.start()
         while (changed := self._events.get()) is not None:
-            self._listener.changed(changed.name, changed.state, changed.reason)
+            # Whether it is of use yet only the router there knows.
+            state = "started" if changed.state == "ready" else changed.state
+            self._listener.changed(changed.name, state, changed.reason)
             if all(each.state == "failed" for each in self._keepers):
                 raise InputError(f"no worker could be started: {changed.reason}")
         end(self._keepers)
