@@ -52,7 +52,7 @@ def prepare(socket: zmq.Socket[bytes], security: Security | None, silence_s: flo
 
 
 class Connection:
-    """`decode` reads envelopes; `receive_s` and `send_s` are the longest that one of either waits."""
+    """`decode` reads envelopes. `receive_s` and `send_s` are the longest that one of them waits."""
 
     def __init__(
         self,
