@@ -206,8 +206,7 @@ def test_files_are_sent_to_an_index_on_another_machine(
 
     monkeypatch.setattr(app, "index_service", noted)
     with services(settings) as fronts:
-        address = type("Far", (), {"parse": lambda _: type("A", (), {"loopback": False})})
-        monkeypatch.setattr(app, "Address", address)
+        monkeypatch.setattr(app, "_is_open", lambda settings, index: True)
         with app.open_parts(replace(settings, connect=fronts["llm"])) as parts:
             fill(parts, garden)
             assert [info.name for info in parts.knowledge.documents("docs")] == ["garden.txt"]
