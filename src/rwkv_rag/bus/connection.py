@@ -102,6 +102,10 @@ class Connection:
         if len(self._cut) == CUTS and self._cut[-1] - self._cut[0] < CUTS_WITHIN_S:
             raise refusal(self._url, self._has_keys)
 
+    def connected(self) -> bool:
+        """Wait for the line, `receive_s` at most; whether it is there."""
+        return self.poll(self._receive_ms / 1000, zmq.POLLOUT)
+
     def poll(self, wait_s: float, flags: int = zmq.POLLIN) -> bool:
         """Whether the socket becomes ready for what `flags` say."""
         try:

@@ -93,6 +93,7 @@ class Slot:
 
     def _serve(self) -> bool:
         """Whether this was the end; False for another try with a new connection."""
+        self._connection.connected()
         self._greet()
         while not self.ending:
             try:

@@ -125,6 +125,7 @@ class Worker:
         poller.register(self._line.socket, zmq.POLLIN)
         poller.register(self._woken.fileno(), zmq.POLLIN)
         next_beat, said_goodbye = 0.0, False
+        self._line.connected()
         while any(thread.is_alive() for thread in threads):
             now = time.monotonic()
             leaving = self._stop_at is not None
