@@ -88,7 +88,7 @@ def test_requests_wait_for_a_worker_that_comes_later() -> None:
 
 def test_a_request_that_no_worker_takes_in_time_says_so() -> None:
     with routing() as router, calling(router.front) as client:
-        with pytest.raises(DeadlineExceeded, match="no worker of echo was there for 0.2 s"):
+        with pytest.raises(DeadlineExceeded, match=r"no worker of echo was there for 0\.2 s"):
             client.request(said("x", deadline_s=0.2))
         assert router.status().waiting["normal"] == 0
 
