@@ -301,7 +301,10 @@ def test_closing_wakes_who_waits_and_leaves_nothing_behind(scheme: str) -> None:
 
 
 def test_a_closed_transport_has_given_back_its_threads_and_files() -> None:
-    with routing() as router, working(router.back):
+    with routing() as router, working(router.back, slots=1, facts=lambda: {"is": "here"}):
+        with calling(router.front) as client:
+            assert next(client.request(said("x"))) == {"text": "x"}
+        eventually(lambda: router.status().workers[0].facts)  # all its lines are there
         me = psutil.Process()
 
         def used() -> tuple[int, int]:
