@@ -20,7 +20,7 @@ from rwkv_rag.errors import RagError
 from rwkv_rag.types import QueueStatus
 
 TICK_S = 0.1
-QUIET_S = 0.25  # the same while nobody waits for anything: a router costs what it is asked
+QUIET_S = 0.5  # the same while nobody waits for anything: a router costs what it is asked
 SUSPICION = 3  # ticks after a line was cut in which to look who is gone: sockets learn it later
 
 _log = logging.getLogger(__name__)
