@@ -133,6 +133,19 @@ def test_a_worker_that_leaves_finishes_and_gets_no_more() -> None:
     assert scene.dispatch.status().waiting["normal"] == 1
 
 
+def test_a_worker_that_was_given_up_can_still_leave() -> None:
+    scene = Scene()
+    scene.join(SLOTS[0])
+    scene.dispatch.bury(float("inf"))
+    scene.say(b"a", message.Beat(SCHEMA, b"a", "a", 4, True, {}))
+    scene.join(SLOTS[0])
+    scene.ask(1)
+    assert scene.peers.heard(SLOTS[0], message.Goodbye) and scene.given(SLOTS[0]) == []
+    scene.peers.gone.add(b"a")
+    scene.dispatch.look()
+    assert scene.dispatch.status().workers == ()
+
+
 def test_a_worker_of_another_version_is_told_and_gets_nothing() -> None:
     scene = Scene()
     scene.say(SLOTS[0], message.Join(SCHEMA + 1, b"a", "a", 4))

@@ -146,7 +146,7 @@ def test_a_worker_that_is_stopped_finishes_what_it_works_on_and_takes_nothing_ne
 
 
 def test_a_worker_without_work_ends_at_once() -> None:
-    with routing() as router:
+    with routing(dead_s=5.0) as router:
         worker = Worker(lambda _: None, router.back, name="w", slots=3)  # beats once a second
         with thread_of(worker.run, worker.stop) as running:
             eventually(lambda: sum(each.slots for each in router.status().workers) == 3)

@@ -17,6 +17,7 @@ import zmq
 from numpy.typing import NDArray
 
 from rwkv_rag.bus.message import WINDOW
+from rwkv_rag.bus.router import Router
 from rwkv_rag.bus.transport import Call, Incoming
 from rwkv_rag.bus.zeromq import ZeroMQ
 from rwkv_rag.errors import BadMessage, DeadlineExceeded, InputError, NotFound, Unreachable
@@ -72,6 +73,17 @@ def service(handler: Any = None, scheme: str = "tcp", **options: Any) -> Iterato
             calling(router.front, **shared, **options) as client,
         ):
             yield client
+
+
+@contextmanager
+def settled() -> Iterator[Router]:
+    """A router and a worker with all lines between them open."""
+    with routing() as router, working(router.back, slots=1, facts=lambda: {"is": "here"}):
+        with calling(router.front) as client:
+            assert next(client.request(said("x"))) == {"text": "x"}
+        eventually(lambda: router.status().workers[0].facts)
+        time.sleep(0.2)  # for the router to close its end of the client's line
+        yield router
 
 
 def stream(method: str = "all", **changes: Any) -> Call:
@@ -301,10 +313,7 @@ def test_closing_wakes_who_waits_and_leaves_nothing_behind(scheme: str) -> None:
 
 
 def test_a_closed_transport_has_given_back_its_threads_and_files() -> None:
-    with routing() as router, working(router.back, slots=1, facts=lambda: {"is": "here"}):
-        with calling(router.front) as client:
-            assert next(client.request(said("x"))) == {"text": "x"}
-        eventually(lambda: router.status().workers[0].facts)  # all its lines are there
+    with settled() as router:
         me = psutil.Process()
 
         def used() -> tuple[int, int]:
@@ -322,7 +331,7 @@ def test_a_closed_transport_has_given_back_its_threads_and_files() -> None:
 
 
 def test_calls_one_after_another_share_one_connection() -> None:
-    with routing() as router, working(router.back), calling(router.front) as client:
+    with settled() as router, calling(router.front) as client:
         next(client.request(said("x")))
         before = psutil.Process().num_fds()
         for _ in range(50):

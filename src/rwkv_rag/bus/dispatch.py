@@ -198,8 +198,6 @@ class Dispatch:
             self._serve_next()
 
     def _on_beat(self, identity: bytes, beat: message.Beat, envelope: Frame, _: Any) -> None:
-        if beat.leaving and self.staff.worker(beat.token) is None:
-            return
         worker = self._enrol(identity, beat, envelope)
         if worker is None:
             return

@@ -62,9 +62,6 @@ class Staff:
     def __len__(self) -> int:
         return len(self._workers)
 
-    def worker(self, token: bytes) -> Worker | None:
-        return self._workers.get(token)
-
     def enrol(self, token: bytes, name: str, size: int, now: float) -> Worker | None:
         """The worker with this token, a new one if need be; None where there are too many."""
         worker = self._workers.get(token)

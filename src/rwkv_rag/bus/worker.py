@@ -28,6 +28,7 @@ from rwkv_rag.bus.transport import Handler
 from rwkv_rag.errors import BadMessage
 
 Facts: TypeAlias = Mapping[str, str | int | float]
+LEAVING_S = 0.1  # between two beats of a worker that leaves
 STUCK = 70  # exit status: a mistake in the program
 
 _log = logging.getLogger(__name__)
@@ -130,7 +131,9 @@ class Worker:
             now = time.monotonic()
             leaving = self._stop_at is not None
             if now >= next_beat or leaving != said_goodbye:
-                next_beat, said_goodbye = now + self._beat_s, leaving
+                # A slot that joins late must find a router that knows of the leaving.
+                next_beat = now + (min(LEAVING_S, self._beat_s) if leaving else self._beat_s)
+                said_goodbye = leaving
                 self._beat(leaving)
                 self._check_stuck(now)
             if self._stop_at is not None:
