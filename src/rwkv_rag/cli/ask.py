@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from rwkv_rag.cli import records
+from rwkv_rag import records
 from rwkv_rag.cli.answers import finished, show_hit, show_proof, stream
 from rwkv_rag.cli.options import (
     DEFAULT_KB,

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from rwkv_rag.cli import records
+from rwkv_rag import records
 from rwkv_rag.cli.options import Connect, Home, Json, Key, session
 from rwkv_rag.cli.screen import Screen, printable
 from rwkv_rag.errors import CorruptData

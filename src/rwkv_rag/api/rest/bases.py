@@ -14,12 +14,10 @@ from rwkv_rag.api.rest.shapes import (
     NewBase,
     Problems,
     SearchRequest,
-    base_record,
-    document_record,
-    hit_record,
 )
 from rwkv_rag.messages import explain_reason
 from rwkv_rag.question import checked_question
+from rwkv_rag.records import base_record, document_record, hit_record
 
 router = APIRouter(prefix="/api/knowledge", tags=["Knowledge bases"])
 

@@ -23,10 +23,10 @@ from rwkv_rag.api.rest.shapes import (
     NewTexts,
     Outcome,
     ServerPaths,
-    document_record,
 )
 from rwkv_rag.errors import InputError, NotAllowed, NotFound
 from rwkv_rag.knowledge.uploads import Uploads
+from rwkv_rag.records import document_record
 from rwkv_rag.types import Document
 
 router = APIRouter(prefix="/api/knowledge/{kb}", tags=["Documents"])

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from rwkv_rag.api.text import Name, Shown, Text
 from rwkv_rag.api.v1.shapes import CitationOut, Reply
 from rwkv_rag.interfaces import SearchStage
-from rwkv_rag.types import Answer, DocumentInfo, Hit, KnowledgeBase
+from rwkv_rag.records import hit_record
+from rwkv_rag.types import Answer
 
 
 class Request(BaseModel):
@@ -164,46 +165,6 @@ class Problems(Reply):
     """Every way in which stored data contradicts itself; none is good."""
 
     problems: list[str]
-
-
-def base_record(base: KnowledgeBase) -> dict[str, Any]:
-    """A knowledge base in the shape of `BaseOut`."""
-    return {
-        "name": base.name,
-        "documents": base.documents,
-        "chunks": base.chunks,
-        "chunk_size": base.chunk_size,
-        "chunk_overlap": base.chunk_overlap,
-        "embedding_model": base.embedding_model,
-    }
-
-
-def document_record(info: DocumentInfo) -> dict[str, Any]:
-    """A document in the shape of `DocumentOut`."""
-    return {
-        "name": info.name,
-        "media_type": info.media_type,
-        "characters": info.characters,
-        "chunks": info.chunks,
-        "pages": info.pages,
-        "sha256": info.sha256,
-    }
-
-
-def hit_record(hit: Hit) -> dict[str, Any]:
-    """A hit in the shape of `HitOut`."""
-    chunk = hit.chunk
-    return {
-        "chunk": chunk.id,
-        "document": chunk.document,
-        "page": chunk.page,
-        "start": chunk.start,
-        "end": chunk.end,
-        "heading": chunk.heading,
-        "score": hit.score,
-        "relevance": hit.relevance,
-        "text": chunk.text,
-    }
 
 
 def answer_record(answer: Answer, citations: list[Mapping[str, Any]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Our values as plain dictionaries, in the shape `--json` promises. Knows no terminal."""
+"""Our values as plain dictionaries: what `--json` prints and the HTTP API sends. Knows neither."""
 
 from __future__ import annotations
 
