@@ -108,7 +108,7 @@ class IndexEvent:
 class EmbeddingModel:
     """What binds stored vectors to the model that made them, and how far search may trust them.
 
-    `fusion_weight` is the weight of the dense ranking beside the lexical one (1), as measured on
+    `fusion_weight` is what a cosine counts beside the lexical score (at most 1), as measured on
     rows held back from training. `similarity_floor` is the cosine under which a hit that only
     the dense path found counts as not relevant.
     """

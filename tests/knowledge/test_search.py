@@ -157,17 +157,39 @@ def test_only_the_first_twenty_are_reranked_and_stay_in_front() -> None:
     assert [hit.chunk.index for hit in found] == list(range(30))
 
 
-RANKINGS = st.lists(st.integers(0, 30), unique=True, max_size=20)
+SCORES = st.dictionaries(st.integers(0, 30), st.floats(0.01, 50), max_size=20)
+COSINES = st.dictionaries(st.integers(0, 30), st.floats(-1, 1), max_size=20)
 
 
-@given(RANKINGS, RANKINGS, st.floats(0.1, 2))
-def test_fusion_is_the_sum_of_reciprocal_ranks(
-    one: list[int], two: list[int], weight: float
+@given(SCORES, COSINES, st.floats(0, 2))
+def test_fusion_is_the_share_of_the_best_lexical_score_and_the_weighed_cosine(
+    words: dict[int, float], cosines: dict[int, float], weight: float
 ) -> None:
-    fused = fuse([([(i, 0.0) for i in one], 1.0), ([(i, 0.0) for i in two], weight)])
-    assert {i for i, _ in fused} == {*one, *two}
+    fused = fuse(list(words.items()), cosines, weight)
+    assert {chunk for chunk, _ in fused} == words.keys() | cosines.keys()
     assert [s for _, s in fused] == sorted((s for _, s in fused), reverse=True)
+    best = max(words.values(), default=1.0)
     for chunk, score in fused:
-        expected = 1 / (61 + one.index(chunk)) if chunk in one else 0.0
-        expected += weight / (61 + two.index(chunk)) if chunk in two else 0.0
+        expected = words.get(chunk, 0.0) / best + weight * max(0.0, cosines.get(chunk, 0.0))
         assert score == pytest.approx(expected)
+
+
+def test_a_weak_path_decides_between_equals_and_not_against_a_clear_winner() -> None:
+    cosines = {1: 0.1, 2: 0.9, 3: 0.2}
+    assert [chunk for chunk, _ in fuse([(1, 9.0), (2, 8.9), (3, 3.0)], cosines, 0.5)] == [2, 1, 3]
+    assert fuse([(1, 9.0), (2, 3.0), (3, 3.0)], cosines, 0.5)[0][0] == 1
+
+
+def test_a_fused_hit_that_no_word_found_has_its_exact_cosine(
+    library: Library, document: Callable[..., Document]
+) -> None:
+    """Chunks that only the lexical path found count with their vectors too."""
+    library.create("a")
+    list(library.add("a", [document(*item) for item in TEXTS.items()]))
+    question = "质保期"
+    dense = {hit.chunk.id: hit.score for hit in library.search("a", question, stage="dense")}
+    words = library.search("a", question, stage="lexical")
+    fused = {hit.chunk.id: hit.score for hit in library.search("a", question, stage="fused")}
+    for hit in words:
+        share = hit.score / words[0].score
+        assert fused[hit.chunk.id] == pytest.approx(share + max(0.0, dense[hit.chunk.id]), abs=1e-3)

@@ -1,13 +1,15 @@
 """Questions to ranked hits: lexical, dense, fused, reranked. Knows no file and no threshold.
 
-Fusion is by reciprocal rank: a chunk scores `weight / (k + rank)` in each list. It needs no
-calibration between BM25 and cosine. `relevance` is calibrated instead: the larger of the weighted
-share of the question's words that the chunk holds, and of the cosine above the model's floor.
+Fusion adds scores: BM25 as a share of the question's best, and the cosine times the model's weight.
+Sums of scores keep how far apart two chunks are, which sums of reciprocal ranks lose (Bruch et al.,
+"An Analysis of Fusion Functions for Hybrid Retrieval", 2022), and a weaker path cannot push
+the clear winner of the other aside. `relevance` is calibrated: the larger of the weighted share of
+the question's words that the chunk holds, and of the cosine above the model's floor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +28,6 @@ from rwkv_rag.types import EmbeddingModel, Hit
 
 CANDIDATES = 50  # of each path
 RERANKED = 20  # more candidates make rerankers worse, not only slower
-RRF_K = 60
 RERANK_WEIGHT = 0.5  # of the reranker's score beside the fused one
 
 Ranking = list[Scored]
@@ -95,7 +96,10 @@ class Search:
         words = found.lookup.ranked(limit)
         if found.vector is None or found.model is None:
             return words
-        return fuse([(words, 1.0), (near, found.model.fusion_weight)])
+        cosines = dict(near)
+        rest = [chunk for chunk, _ in words if chunk not in cosines]
+        cosines |= self._cosines(base, found.vector, rest)
+        return fuse(words, cosines, found.model.fusion_weight)
 
     def _hits(self, base: Base, found: _Found, ranking: Ranking) -> list[Hit]:
         ids = [chunk for chunk, _ in ranking]
@@ -116,18 +120,26 @@ class Search:
         near = dict.fromkeys(ids, 0.0)
         if found.vector is not None and found.model is not None and ids:
             floor = found.model.similarity_floor
-            known, vectors = self._catalog.vectors(base, ids)
-            for chunk_id, cosine in zip(known, vectors @ found.vector, strict=True):
-                near[chunk_id] = max(0.0, (float(cosine) - floor) / max(1.0 - floor, 1e-6))
+            for chunk_id, cosine in self._cosines(base, found.vector, ids).items():
+                near[chunk_id] = max(0.0, (cosine - floor) / max(1.0 - floor, 1e-6))
         return near
 
+    def _cosines(
+        self, base: Base, vector: NDArray[np.float32], ids: Sequence[int]
+    ) -> dict[int, float]:
+        known, vectors = self._catalog.vectors(base, ids)
+        return dict(zip(known, (vectors @ vector).tolist(), strict=True))
 
-def fuse(rankings: Sequence[tuple[Ranking, float]], *, k: int = RRF_K) -> Ranking:
-    """Reciprocal rank fusion of weighted rankings, best first."""
-    scores: dict[int, float] = {}
-    for ranking, weight in rankings:
-        for rank, (chunk, _) in enumerate(ranking, start=1):
-            scores[chunk] = scores.get(chunk, 0.0) + weight / (k + rank)
+
+def fuse(words: Ranking, cosines: Mapping[int, float], weight: float) -> Ranking:
+    """All chunks that either path found, best first: BM25 in 0..1 plus `weight` x cosine.
+
+    A chunk that lacks one of the two counts 0 for it, as does a cosine below 0.
+    """
+    best = max((score for _, score in words), default=0.0) or 1.0
+    scores = {chunk: weight * max(0.0, cosine) for chunk, cosine in cosines.items()}
+    for chunk, score in words:
+        scores[chunk] = scores.get(chunk, 0.0) + score / best
     return sorted(scores.items(), key=lambda item: (-item[1], item[0]))
 
 
