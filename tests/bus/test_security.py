@@ -145,7 +145,7 @@ def test_a_worker_whose_key_is_taken_away_ends_and_its_work_goes_to_another(
         return "too late"
 
     def asked() -> list[object]:
-        return list(client.request(replace(said("hello"), repeatable=True)))
+        return list(client.request(said("hello", repeatable=True)))
 
     with (
         routing(security=locked, dead_s=5.0) as router,

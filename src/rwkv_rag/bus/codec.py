@@ -39,26 +39,36 @@ DTYPES = frozenset(
     | {"<f2", "<f4", "<f8"}
 )
 _HEAD = struct.Struct("<3sB")
-_EXTENSION_HEAD = 6  # bytes that msgpack puts before an extension of 64 KiB or more
+_EXTENSION = struct.Struct(">BIb")  # what msgpack puts before an extension of 64 KiB or more
+_EXT32 = 0xC9
+LARGE_BYTES = 1 << 16  # an array of so many bytes is not copied to be sent
 _ALIGNMENT = 16
 
 
 def encode(value: Any) -> bytes:
     """`value` as bytes. Raises BadMessage where it is too large or of a kind that cannot travel."""
+    return b"".join(pieces(value))
+
+
+def pieces(value: Any) -> tuple[Data, ...]:
+    """The same in pieces: the numbers of a large array are one of them, and not copied."""
     try:
+        if isinstance(value, np.ndarray) and value.nbytes >= LARGE_BYTES:
+            return _array_pieces(value)
         data = _encoder.encode(value)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise BadMessage(f"a value cannot be sent: {_line(error)}") from error
-    _check_size(len(data))
-    return data
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise _too_large(len(data))
+    return (data,)
 
 
 def decode(data: Data, wanted: Any) -> Any:
     """The `wanted` that `data` holds; arrays share its memory. Raises BadMessage for all else."""
-    _check_size(len(data))
-    decoder = _decoder(wanted)
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise _too_large(len(data))
     try:
-        return decoder.decode(data)
+        return _decoder(wanted).decode(data)
     except RagError:
         raise
     except (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError) as error:
@@ -87,10 +97,9 @@ def _by_code() -> dict[str, type[RagError]]:
     return found
 
 
-def _check_size(size: int) -> None:
-    if size > MAX_MESSAGE_BYTES:
-        limit = MAX_MESSAGE_BYTES >> 20
-        raise BadMessage(f"a message of {size >> 20} MB is over the limit of {limit} MB; send less")
+def _too_large(size: int) -> BadMessage:
+    limit = MAX_MESSAGE_BYTES >> 20
+    return BadMessage(f"a message of {size >> 20} MB is over the limit of {limit} MB; send less")
 
 
 def _line(error: BaseException) -> str:
@@ -125,6 +134,21 @@ def _path(value: PurePath) -> str | msgspec.msgpack.Ext:
 
 
 def _array_bytes(array: np.ndarray[Any, Any]) -> bytes:
+    head, array = _array_parts(array)
+    return b"".join((head, array.data))
+
+
+def _array_pieces(array: np.ndarray[Any, Any]) -> tuple[Data, ...]:
+    head, array = _array_parts(array)
+    size = len(head) + array.nbytes
+    if size > MAX_MESSAGE_BYTES:
+        raise _too_large(size)
+    numbers = array.reshape(-1).view(np.uint8)
+    return _EXTENSION.pack(_EXT32, size, ARRAY) + head, numbers.data
+
+
+def _array_parts(array: np.ndarray[Any, Any]) -> tuple[bytes, np.ndarray[Any, Any]]:
+    """What stands before the numbers, and these as they travel."""
     shape = array.shape
     array = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
     kind = array.dtype.str
@@ -133,11 +157,11 @@ def _array_bytes(array: np.ndarray[Any, Any]) -> bytes:
     if len(shape) > MAX_DIMENSIONS:
         raise TypeError(f"an array of {len(shape)} dimensions; {MAX_DIMENSIONS} are the most")
     head = _HEAD.pack(kind.encode(), len(shape)) + struct.pack(f"<{len(shape)}Q", *shape)
-    return b"".join((head, bytes(_padding(len(head))), array.data))
+    return head + bytes(_padding(len(head))), array
 
 
 def _padding(head: int) -> int:
-    return -(_EXTENSION_HEAD + head) % _ALIGNMENT
+    return -(_EXTENSION.size + head) % _ALIGNMENT
 
 
 def _extension(code: int, data: memoryview) -> Any:

@@ -10,7 +10,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 import zmq
@@ -34,6 +34,28 @@ class Closed(Exception):
 
 class Lost(Exception):
     """The router cannot be reached."""
+
+
+class Link(Protocol):
+    """What a caller and a slot need of a connection."""
+
+    def ready(self, until: float) -> None: ...
+
+    def connected(self) -> None: ...
+
+    def alive(self) -> bool: ...
+
+    def keep(self) -> None: ...
+
+    def wake(self) -> None: ...
+
+    def send(self, envelope: bytes, *body: Any, wait: bool = True) -> None: ...
+
+    def receive(self) -> Message | None: ...
+
+    def within(self, receive_s: float) -> Message | None: ...
+
+    def close(self) -> None: ...
 
 
 def prepare(socket: zmq.Socket[bytes], security: Security | None, silence_s: float) -> None:
@@ -102,9 +124,9 @@ class Connection:
         if len(self._cut) == CUTS and self._cut[-1] - self._cut[0] < CUTS_WITHIN_S:
             raise refusal(self._url, self._has_keys)
 
-    def connected(self) -> bool:
-        """Wait for the line, `receive_s` at most; whether it is there."""
-        return self.poll(self._receive_ms / 1000, zmq.POLLOUT)
+    def connected(self) -> None:
+        """Wait for the line, `receive_s` at most; libzmq goes on trying after that."""
+        self.poll(self._receive_ms / 1000, zmq.POLLOUT)
 
     def poll(self, wait_s: float, flags: int = zmq.POLLIN) -> bool:
         """Whether the socket becomes ready for what `flags` say."""
@@ -113,15 +135,25 @@ class Connection:
         except zmq.ZMQError as error:
             raise _translated(error) from None
 
-    def send(self, envelope: bytes, body: bytes | None = None, *, wait: bool = True) -> None:
+    def alive(self) -> bool:
+        """libzmq looks after the line."""
+        return True
+
+    def keep(self) -> None:
+        """The same."""
+
+    def wake(self) -> None:
+        """Whoever waits is woken by the end of the context."""
+
+    def send(self, envelope: bytes, *body: Any, wait: bool = True) -> None:
         """Raises Lost where the router is away (for `send_s`, with `wait`)."""
         flags = 0 if wait else _NOW
         try:
-            if body is None:
+            if not body:
                 self._send(envelope, flags)
             else:
                 self._send(envelope, flags | _MORE)
-                self._send(body, flags)
+                self._send(body[0] if len(body) == 1 else b"".join(body), flags)
         except zmq.Again:
             raise Lost from None
         except zmq.ZMQError as error:

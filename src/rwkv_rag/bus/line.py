@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from rwkv_rag.bus import codec, message
-from rwkv_rag.bus.connection import Closed, Connection, Lost
+from rwkv_rag.bus.connection import Closed, Link, Lost
 from rwkv_rag.bus.message import SCHEMA, pack
 from rwkv_rag.bus.transport import Call
 
@@ -35,7 +35,7 @@ class Stopped(Exception):
 class Line:
     """`ping_s`: after how long without a word the router is asked whether it knows the request."""
 
-    def __init__(self, connection: Connection, ping_s: float) -> None:
+    def __init__(self, connection: Link, ping_s: float) -> None:
         self.turn = threading.Lock()
         self.broken = False  # to be closed by whoever has its turn
         self.stopped = False  # the call is to end
@@ -57,14 +57,27 @@ class Line:
                 raise codec.raised(said.code, said.message)
         raise Lost
 
-    def ask(self, call: Call, body: bytes) -> int:
+    def alive(self) -> bool:
+        """Whether it is worth while to ask anything."""
+        with self.turn:
+            return self._connection.alive()
+
+    def keep(self) -> None:
+        """Show the router that this side lives, unless somebody has the turn, who does it."""
+        if self.turn.acquire(blocking=False):
+            try:
+                self._connection.keep()
+            finally:
+                self.turn.release()
+
+    def ask(self, call: Call, body: tuple[codec.Data, ...]) -> int:
         """Send the request; its id. Raises Lost where the router cannot be reached."""
         self.stopped = False
         self._id = id = self._id + 1
         envelope = message.Request(
             id,
             SCHEMA,
-            int(call.priority),
+            call.priority,
             call.deadline_s,
             call.stream,
             call.repeatable,
@@ -72,7 +85,7 @@ class Line:
             call.method,
             dict(call.bound),
         )
-        self._send(pack(envelope), body)
+        self._send(pack(envelope), *body)
         return id
 
     def inquire(self, connect_s: float) -> codec.Data:
@@ -86,11 +99,8 @@ class Line:
         raise Lost
 
     def grant(self, id: int, count: int) -> None:
-        """Take so many more values of a stream. Raises Forgotten."""
-        try:
-            self._send(pack(message.Credit(id, count)), wait=False)
-        except Lost:
-            raise Forgotten from None
+        """Take so many more values of a stream. Raises Forgotten, Closed."""
+        self._tell(message.Credit(id, count))
 
     def cancel(self, id: int) -> None:
         """Raises Lost."""
@@ -101,12 +111,14 @@ class Line:
         asked = 0.0
         while True:
             left = until - time.monotonic()
-            if left >= self._ping_s:
-                received = self._receive()
-            elif left > 0:
-                received = self._connection.within(left)
-            else:
+            if left <= 0:
                 raise Late
+            try:
+                received = (
+                    self._receive() if left >= self._ping_s else self._connection.within(left)
+                )
+            except Lost:
+                raise self._gone() from None
             if self.broken:
                 raise Closed
             if received is None:
@@ -130,11 +142,23 @@ class Line:
         now = time.monotonic()
         if asked and now - asked > UNANSWERED * self._ping_s:
             raise Forgotten
-        try:
-            self._send(pack(message.Ping(id)), wait=False)
-        except Lost:
-            raise Forgotten from None
+        self._tell(message.Ping(id))
         return asked or now
+
+    def _tell(self, what: message.Credit | message.Ping) -> None:
+        try:
+            self._send(pack(what), wait=False)
+        except Lost:
+            raise self._gone() from None
+
+    def _gone(self) -> Exception:
+        """Why the line is: this side let it go, or the router did, and knows no request then."""
+        return Closed() if self.broken else Forgotten()
+
+    def end(self) -> None:
+        """Let nobody use it any more, and wake who waits; from any thread."""
+        self.broken = True
+        self._connection.wake()
 
     def close(self) -> None:
         self.broken = True

@@ -7,13 +7,14 @@ know. The thread that reads the request is the thread that answers it: nothing i
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from rwkv_rag.bus import codec, message
-from rwkv_rag.bus.connection import Closed, Connection, Lost
+from rwkv_rag.bus.connection import Closed, Link, Lost, Message
 from rwkv_rag.bus.message import pack
 from rwkv_rag.bus.transport import Handler
 from rwkv_rag.errors import BadMessage, DeadlineExceeded, Internal, RagError
@@ -66,17 +67,18 @@ class Slot:
     """
 
     def __init__(
-        self, handler: Handler, connect: Callable[[], Connection], join: bytes, name: str
+        self, handler: Handler, connect: Callable[[], Link], join: bytes, name: str
     ) -> None:
         self.request: Request | None = None
         self.ending = False
         self._handler, self._connect, self._join, self._name = handler, connect, join, name
+        self._turn = threading.Lock()  # somebody uses the connection
         self._credit = 0
 
     def run(self) -> None:
         """Work until the router says goodbye or the context is closed."""
         goodbye = False
-        while not goodbye:
+        while not (goodbye or self.ending):
             try:
                 self._connection = self._connect()
             except Closed:
@@ -89,15 +91,25 @@ class Slot:
                 continue
             finally:
                 self.request = None
-                self._connection.close()
+                with self._turn:
+                    self._connection.close()
+
+    def keep(self) -> None:
+        """Show the router that this side lives while the slot computes; from another thread."""
+        if self.request is not None and self._turn.acquire(blocking=False):
+            try:
+                self._connection.keep()
+            finally:
+                self._turn.release()
 
     def _serve(self) -> bool:
         """Whether this was the end; False for another try with a new connection."""
-        self._connection.connected()
+        with self._turn:
+            self._connection.connected()
         self._greet()
         while not self.ending:
             try:
-                received = self._connection.receive()
+                received = self._hear()
             except BadMessage as error:
                 _log.warning("%s: %s", self._name, error)
                 continue
@@ -109,9 +121,17 @@ class Slot:
                 return True
         return True
 
+    def _say(self, envelope: bytes, *body: codec.Data, wait: bool = True) -> None:
+        with self._turn:
+            self._connection.send(envelope, *body, wait=wait)
+
+    def _hear(self) -> Message | None:
+        with self._turn:
+            return self._connection.receive()
+
     def _greet(self) -> None:
-        with suppress(Lost):  # the socket goes on trying to connect
-            self._connection.send(self._join, wait=False)
+        with suppress(Lost):  # the next word shows whether the line is gone or about to come
+            self._say(self._join, wait=False)
 
     # a request
 
@@ -121,13 +141,13 @@ class Slot:
             if envelope.stream:
                 self._stream(request)
             else:
-                data = codec.encode(self._handler(request))
-                self._connection.send(pack(message.Reply(request.id, True)), data)
+                data = codec.pieces(self._handler(request))
+                self._say(pack(message.Reply(request.id, True)), *data)
         except (Lost, Closed):
             raise
         except BaseException as error:  # a handler that ends the program ends one answer
             fault = codec.fault(self._ours(error, request))
-            self._connection.send(pack(message.Fault(request.id, *fault)))
+            self._say(pack(message.Fault(request.id, *fault)))
         finally:
             self.request = None
 
@@ -136,16 +156,16 @@ class Slot:
         values = iter(self._handler(request))
         try:
             self._credit = 0
-            self._connection.send(pack(message.Opened(request.id)))
+            self._say(pack(message.Opened(request.id)))
             reply = pack(message.Reply(request.id, False))
             while self._may_go_on(request):
                 for value in values:
                     self._credit -= 1
-                    self._connection.send(reply, codec.encode(value))
+                    self._say(reply, *codec.pieces(value))
                     break
                 else:
                     break
-            self._connection.send(pack(message.End(request.id)))
+            self._say(pack(message.End(request.id)))
         finally:
             _close(values)
 
@@ -155,7 +175,7 @@ class Slot:
         while not request.cancelled():
             if self._credit > 0:
                 return True
-            received = self._connection.receive()
+            received = self._hear()
             if received is not None:
                 self._take_note(request, received[0])
             elif time.monotonic() > until:

@@ -7,9 +7,10 @@ handler(incoming) ─▶ the value, or an iterator of values
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Protocol, TypeVar
+
+from msgspec import Struct
 
 T = TypeVar("T")
 DEADLINE_S = 60.0
@@ -23,8 +24,7 @@ class Priority(IntEnum):
     BULK = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """A request: a method of an object behind the transport, with its arguments by name.
 
     bound       which of several such objects, where the service has more than one
@@ -37,8 +37,8 @@ class Call:
 
     target: str
     method: str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    bound: Mapping[str, str] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = {}
+    bound: Mapping[str, str] = {}
     returns: Any = Any
     stream: bool = False
     deadline_s: float = DEADLINE_S

@@ -14,19 +14,22 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import TypeAlias
+from functools import partial
+from typing import TypeAlias, TypeVar
 
 import zmq
 
 from rwkv_rag.bus import codec, message
 from rwkv_rag.bus.address import Address
-from rwkv_rag.bus.connection import Closed, Connection, Lost
+from rwkv_rag.bus.connection import Closed, Connection, Link, Lost
+from rwkv_rag.bus.direct import connect
 from rwkv_rag.bus.message import SCHEMA, pack
 from rwkv_rag.bus.security import PeerSecurity, check_open
 from rwkv_rag.bus.slot import Slot
 from rwkv_rag.bus.transport import Handler
 from rwkv_rag.errors import BadMessage
 
+L = TypeVar("L", bound=Link)
 Facts: TypeAlias = Mapping[str, str | int | float]
 LEAVING_S = 0.1  # between two beats of a worker that leaves
 STUCK = 70  # exit status: a mistake in the program
@@ -73,7 +76,8 @@ class Worker:
         self._context = context or zmq.Context()
         self._token = os.urandom(16)
         join = pack(message.Join(SCHEMA, self._token, name, slots))
-        self._slots = [Slot(handler, self._connect, join, name) for _ in range(slots)]
+        line = partial(self._connect, connect)
+        self._slots = [Slot(handler, line, join, name) for _ in range(slots)]
         self._heard, self._heard_at = False, time.monotonic()
         self._stop_at: float | None = None  # when the drain is over
         self._woken, self._waker = sockets.socketpair()
@@ -88,7 +92,7 @@ class Worker:
             threading.Thread(target=slot.run, name=f"{self._name} {number}", daemon=True)
             for number, slot in enumerate(self._slots)
         ]
-        self._line = self._connect()
+        self._line = self._connect(Connection)
         try:
             for thread in threads:
                 thread.start()
@@ -105,9 +109,9 @@ class Worker:
         with suppress(OSError):  # ended already
             self._waker.send(b"x")
 
-    def _connect(self) -> Connection:
+    def _connect(self, open: Callable[..., L]) -> L:
         try:
-            return Connection(
+            return open(
                 self._context,
                 self._back,
                 security=self._security,
@@ -136,6 +140,8 @@ class Worker:
                 said_goodbye = leaving
                 self._beat(leaving)
                 self._check_stuck(now)
+                for slot in self._slots:
+                    slot.keep()
             if self._stop_at is not None:
                 if now >= self._stop_at:
                     return

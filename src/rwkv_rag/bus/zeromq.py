@@ -17,7 +17,9 @@ import zmq
 
 from rwkv_rag.bus import codec, message
 from rwkv_rag.bus.address import Address
-from rwkv_rag.bus.connection import Closed, Connection, Lost
+from rwkv_rag.bus.connection import Closed, Lost
+from rwkv_rag.bus.direct import connect
+from rwkv_rag.bus.keeper import Keeper
 from rwkv_rag.bus.line import GRACE_S, Forgotten, Late, Line
 from rwkv_rag.bus.security import PeerSecurity, check_open
 from rwkv_rag.bus.stream import Stream
@@ -59,6 +61,7 @@ class ZeroMQ:
         self._changing = threading.RLock()  # a forgotten stream may be collected anywhere
         self._closed = False
         self._directory: dict[str, str] | None = None
+        self._keeper = Keeper(self._look_after, dead_s / 4)
 
     def request(self, call: Call) -> Iterator[Any]:
         line, id, said, body = self._begin(call)
@@ -74,14 +77,11 @@ class ZeroMQ:
 
     def _begin(self, call: Call) -> tuple[Line, int, Any, codec.Data]:
         """Ask, once more if need be and allowed, and wait for the first word."""
-        body = codec.encode(call.arguments)
+        body = codec.pieces(call.arguments)
         until = time.monotonic() + call.deadline_s + GRACE_S
         again = call.repeatable
         while True:
-            try:
-                line = self._free.pop()
-            except IndexError:
-                line = self._opened()
+            line = self._borrow()
             id = 0
             try:
                 with line.turn:
@@ -124,8 +124,9 @@ class ZeroMQ:
         with self._changing:
             self._closed = True
             lines = tuple(self._lines)
+        self._keeper.stop()
         for line in lines:
-            line.broken = True
+            line.end()
             # Whoever waits on it is woken by the end of the context and closes it then.
             if line.turn.acquire(blocking=not self._own):
                 line.close()
@@ -137,10 +138,14 @@ class ZeroMQ:
 
     def _borrow(self) -> Line:
         """A connection on which nothing is said. Raises Unreachable, NotAllowed, BadMessage."""
-        try:
-            return self._free.pop()
-        except IndexError:
-            return self._opened()
+        while True:
+            try:
+                line = self._free.pop()
+            except IndexError:
+                return self._opened()
+            if line.alive():
+                return line
+            self._drop(line)
 
     def give_back(self, line: Line) -> None:
         if line.broken or self._closed or len(self._free) >= KEPT:
@@ -168,7 +173,7 @@ class ZeroMQ:
         with self._changing:
             if self._closed:
                 raise self._away(Closed())
-            connection = Connection(
+            connection = connect(
                 self._context,
                 self.front,
                 security=self._security,
@@ -179,16 +184,24 @@ class ZeroMQ:
             )
             line = Line(connection, self._ping_s)
             self._lines.add(line)
+            self._keeper.start()
         try:
             with line.turn:
                 self._directory = line.greet(self._connect_s).directory
         except (Lost, Closed) as error:
             self._drop(line)
-            raise self._away(error) from None
+            raise self._away(Closed() if self._closed else error) from None
         except BaseException:
             self._drop(line)
             raise
         return line
+
+    def _look_after(self) -> None:
+        """Keep the lines that nobody reads just now."""
+        with self._changing:
+            lines = tuple(self._lines)
+        for line in lines:
+            line.keep()
 
     # what is said of it
 
