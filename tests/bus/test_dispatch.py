@@ -37,7 +37,7 @@ class Peers:
         kinds = message.to_client if identity.startswith(b"client") else message.to_worker
         self.said[identity].append(kinds.decode(envelope))
 
-    def from_back(self, frame: Any) -> bool:
+    def from_back(self, identity: bytes, frame: Any) -> bool:
         return True
 
     def owner(self, frame: Any) -> str:

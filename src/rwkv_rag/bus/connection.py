@@ -7,6 +7,7 @@ now is not sent later, when nobody waits for it any more.
 from __future__ import annotations
 
 import contextlib
+import socket as sockets
 import time
 from collections import deque
 from collections.abc import Callable
@@ -56,6 +57,14 @@ class Link(Protocol):
     def within(self, receive_s: float) -> Message | None: ...
 
     def close(self) -> None: ...
+
+
+def roomy(socket: sockets.socket) -> None:
+    """Make ready a plain socket: no waiting for more to send, room for a batch of vectors."""
+    if socket.family != getattr(sockets, "AF_UNIX", None):
+        socket.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)
+    for buffer in (sockets.SO_SNDBUF, sockets.SO_RCVBUF):
+        socket.setsockopt(sockets.SOL_SOCKET, buffer, BUFFER_BYTES)
 
 
 def prepare(socket: zmq.Socket[bytes], security: Security | None, silence_s: float) -> None:

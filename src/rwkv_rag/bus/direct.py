@@ -1,9 +1,10 @@
 """One connection to a router on this machine, which the calling thread itself reads and writes.
 
 libzmq has a thread between the caller and the system. Whoever sends and then waits for the answer
-pays for it with four more turns of the scheduler, so where nothing is encrypted the frames go to
-the system and come from it without that thread. What it does beside falls to whoever has the line:
-`keep` shows the router now and then that this side lives. Knows no meaning of messages.
+pays for it with two more turns of the scheduler, so where nothing is encrypted the frames go to the
+system and come from it without that thread. What it does beside falls to whoever has the line:
+`keep` shows the router now and then that this side lives. Of messages it knows that a Ping asks for
+nothing.
 """
 
 from __future__ import annotations
@@ -23,16 +24,13 @@ import zmq
 
 from rwkv_rag.bus import message, zmtp
 from rwkv_rag.bus.address import Address
-from rwkv_rag.bus.codec import MAX_MESSAGE_BYTES, Data
-from rwkv_rag.bus.connection import BUFFER_BYTES, Connection, Link, Lost, Message
-from rwkv_rag.bus.message import MAX_ENVELOPE_BYTES, unreadable
+from rwkv_rag.bus.codec import Data
+from rwkv_rag.bus.connection import Connection, Link, Lost, Message, roomy
+from rwkv_rag.bus.message import unreadable
 from rwkv_rag.bus.security import PeerSecurity, refusal
-from rwkv_rag.bus.zmtp import COMMAND, LONG, LONG_HEAD, MORE, SHORT_HEAD
+from rwkv_rag.bus.zmtp import CHUNK_BYTES, COMMAND, GREETING, GREETING_BYTES, VERSION_BYTES
 from rwkv_rag.errors import BadMessage, NotAllowed
 
-MAX_FRAME_BYTES = MAX_MESSAGE_BYTES + MAX_ENVELOPE_BYTES
-CHUNK_BYTES = 16_384  # read at once; a larger frame is read where it stays
-JOINED_BYTES = 16_384  # a body up to this is copied behind its envelope
 AGAIN_S = 0.05  # between two tries to connect
 MAX_KEPT = 1000  # messages that came while nobody was reading
 _TIME = struct.Struct("@ll")  # the system's timeval
@@ -86,7 +84,8 @@ class Direct:
         self._whole = False  # connected, and no message broke off
         self._woken = False
         self._kept: deque[Message] = deque()
-        self._data = b""  # what was read and is not used yet
+        self._reader = zmtp.Reader()
+        self._items: deque[zmtp.Item] = deque()  # what was read and not asked for yet
 
     # the line
 
@@ -99,7 +98,7 @@ class Direct:
             except NotAllowed:
                 self.close()
                 raise
-            except (OSError, BadMessage, Lost) as error:
+            except (OSError, EOFError, BadMessage) as error:
                 self.close()
                 if self._woken or left <= AGAIN_S:
                     raise Lost from error
@@ -113,7 +112,7 @@ class Direct:
             raise Lost from error
 
     def _connect(self, within_s: float) -> None:
-        """Raises OSError, BadMessage and Lost where nobody is there, or somebody else."""
+        """Raises OSError, EOFError, BadMessage where nobody is there, or somebody else."""
         place = self._address
         if place.scheme == "ipc":
             self._attach(sockets.socket(sockets.AF_UNIX))
@@ -121,7 +120,6 @@ class Direct:
             self._socket.connect(place.host)
         else:
             self._attach(sockets.create_connection((place.host, place.port), within_s))
-            self._socket.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)
         self._greet()
         self._socket.settimeout(None)  # from now on the system keeps the limit
         limit = _TIME.pack(int(self._send_s), int(self._send_s % 1 * 1e6))
@@ -131,21 +129,20 @@ class Direct:
 
     def _attach(self, socket: sockets.socket) -> None:
         self._socket = socket
-        for buffer in (sockets.SO_SNDBUF, sockets.SO_RCVBUF):
-            socket.setsockopt(sockets.SOL_SOCKET, buffer, BUFFER_BYTES)
+        roomy(socket)
         poll = select.poll()
         poll.register(socket, select.POLLIN)
         self._wait, self._read, self._send = poll.poll, socket.recv, socket.send
 
     def _greet(self) -> None:
-        self._socket.sendall(zmtp.GREETING[: zmtp.VERSION_BYTES])
-        self._fill(zmtp.GREETING_BYTES)  # a router with keys says so only to one who waits here
-        greeting, self._data = self._data[: zmtp.GREETING_BYTES], self._data[zmtp.GREETING_BYTES :]
+        self._socket.sendall(GREETING[:VERSION_BYTES])
+        greeting = b""  # a router that asks for keys says so only to one who waits here
+        while len(greeting) < GREETING_BYTES:
+            greeting += self._read(GREETING_BYTES - len(greeting)) or _ended()
         if zmtp.asks_for_keys(greeting):
             raise refusal(self._address.url, has_keys=False)
-        self._socket.sendall(zmtp.GREETING[zmtp.VERSION_BYTES :] + zmtp.READY)
-        flags, body = self._frame()
-        zmtp.check_ready(bytes(body) if flags & COMMAND else b"")
+        self._socket.sendall(GREETING[VERSION_BYTES:] + zmtp.ready(b"DEALER"))
+        zmtp.check_ready(self._item(), b"ROUTER")
 
     def alive(self) -> bool:
         """Whether the line is there, as far as can be known without asking the router."""
@@ -156,7 +153,7 @@ class Direct:
     def keep(self) -> None:
         """Answer the router's library, which asks for a sign of life; keep what else came."""
         try:
-            while self._whole and (self._data or self._wait(0)):
+            while self._whole and (self._items or self._wait(0)):
                 with contextlib.suppress(BadMessage):
                     received = self._message()
                     if received is not None and type(received[0]) is not message.Ping:
@@ -173,7 +170,8 @@ class Direct:
                 self._socket.shutdown(sockets.SHUT_RDWR)
 
     def close(self) -> None:
-        self._whole, self._data = False, b""
+        self._whole, self._reader = False, zmtp.Reader()
+        self._items.clear()
         if self._socket is not None:
             self._socket.close()
 
@@ -183,32 +181,19 @@ class Direct:
         """Raises Lost where the router is away or takes nothing (for `send_s`, with `wait`)."""
         if not self._whole:
             raise Lost
-        if not body:
-            data = zmtp.head(len(envelope)) + envelope
-        else:
-            size = sum(map(len, body))
-            data = zmtp.head(len(envelope), MORE) + envelope + zmtp.head(size)
-            if size > JOINED_BYTES:
-                return self._put([data, *body])
-            data = b"".join((data, *body))
+        parts = zmtp.parts(envelope, *body)
+        self._put(parts, 0 if wait else _NOW)
+
+    def _put(self, parts: list[Data], flags: int = 0) -> None:
         self._whole = False
         try:
-            sent = self._send(data, 0 if wait else _NOW)
+            if len(parts) == 1:
+                sent = self._send(parts[0], flags)
+                parts = [] if sent == len(parts[0]) else zmtp.after(parts, sent)
+            while parts:
+                parts = zmtp.after(parts, self._socket.sendmsg(parts))
         except OSError as error:
             raise Lost from error
-        if sent != len(data):
-            self._put([data[sent:]])
-        self._whole = True
-
-    def _put(self, parts: list[Data]) -> None:
-        """Send more than goes through the system at once."""
-        self._whole = False
-        while parts:
-            try:
-                sent = self._socket.sendmsg(parts)
-            except OSError as error:
-                raise Lost from error
-            parts = _after(parts, sent)
         self._whole = True
 
     def receive(self) -> Message | None:
@@ -232,84 +217,36 @@ class Direct:
             self._wait_ms = self._receive_s * 1000
 
     def _message(self) -> Message | None:
-        if not self._data and not self._wait(self._wait_ms):
+        if not self._items and not self._wait(self._wait_ms):
             return None
-        envelope: Data
-        body: Data
-        self._whole, flags = False, 0
+        self._whole = False
         try:
-            data = self._data or self._read(CHUNK_BYTES)
-            if end := zmtp.pair(data):
-                self._data, envelope, body = b"", data[SHORT_HEAD:end], data[end + SHORT_HEAD :]
-            else:
-                self._data = data
-                flags, envelope, body = self._frames()
-        except OSError as error:
+            flags, envelope, body = self._item()
+        except (OSError, EOFError, BadMessage) as error:
             raise Lost from error
         self._whole = True
         if flags & COMMAND:
-            if answer := zmtp.answer(bytes(envelope)):
+            if answer := zmtp.answer(envelope):
                 self._put([answer])
             return None
         try:
-            return self._decode(envelope), body
+            return self._decode(envelope), b"" if body is None else body
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise unreadable(error) from error
 
-    # frames
-
-    def _frames(self) -> tuple[int, Data, Data]:
-        """The next message, or command, as `flags` say. What is more than a pair is left out."""
-        flags, envelope = self._frame()
-        more, body = self._frame() if flags & MORE else (0, b"")
-        while more & MORE:
-            more, _ = self._frame()
-        return flags, envelope, body
-
-    def _frame(self) -> tuple[int, Data]:
-        """The next frame: its flags and its bytes."""
-        data = self._data
-        if len(data) < SHORT_HEAD:
-            data = self._fill(SHORT_HEAD)
-        flags, size, begin = data[0], data[1], SHORT_HEAD
-        if flags & LONG:
-            data, begin = self._fill(LONG_HEAD), LONG_HEAD
-            size = int.from_bytes(data[1:LONG_HEAD], "big")
-        end = begin + size
-        if end > len(data):
-            return flags, self._long(data[begin:], size)
-        self._data = data[end:]
-        return flags, data[begin:end]
-
-    def _fill(self, size: int) -> bytes:
-        """Read until so many bytes are there."""
-        while len(self._data) < size:
-            read = self._read(CHUNK_BYTES)
-            if not read:
-                raise Lost
-            self._data += read
-        return self._data
-
-    def _long(self, begin: bytes, size: int) -> Data:
-        """The frame of this size that goes beyond what was read."""
-        if size > MAX_FRAME_BYTES:
-            raise Lost
-        found, have = bytearray(size), len(begin)
-        found[:have], self._data = begin, b""
-        with memoryview(found) as view:
-            while have < size:
-                read = self._socket.recv_into(view[have:], 0, _ALL)
-                if not read:
-                    raise Lost
-                have += read
-        return found
+    def _item(self) -> zmtp.Item:
+        """The next message or command, when it is there."""
+        if self._items:
+            return self._items.popleft()
+        reader, found = self._reader, None
+        while not found:
+            if reader.large:
+                found = reader.grow(self._socket.recv_into(reader.room(), 0, _ALL))
+            else:
+                found = reader.feed(self._read(CHUNK_BYTES))
+        self._items.extend(found[1:])
+        return found[0]
 
 
-def _after(parts: list[Data], size: int) -> list[Data]:
-    """What is left of them after so many bytes."""
-    left: list[Data] = []
-    for part in parts:
-        if size < len(part):
-            left.append(memoryview(part)[size:])
-        size = max(0, size - len(part))
-    return left
+def _ended() -> bytes:
+    raise EOFError

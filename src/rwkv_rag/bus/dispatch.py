@@ -39,8 +39,8 @@ class Peers(Protocol):
     def send(self, identity: bytes, envelope: Frame, body: Frame | None = None) -> None:
         """Raises Gone, and Full where too much waits for the peer."""
 
-    def from_back(self, frame: Frame) -> bool:
-        """Whether a frame that was received came in where workers do."""
+    def from_back(self, identity: bytes, frame: Frame) -> bool:
+        """Whether a peer, who has sent this frame, came in where workers do."""
 
     def owner(self, frame: Frame) -> str:
         """The public key of whoever sent a frame; empty where there are no keys."""
@@ -210,7 +210,7 @@ class Dispatch:
         self, identity: bytes, said: message.Join | message.Beat, envelope: Frame
     ) -> Worker | None:
         """The worker that speaks; None where it speaks another language."""
-        if not self._peers.from_back(envelope):
+        if not self._peers.from_back(identity, envelope):
             raise BadMessage("a worker where only clients come in")
         if said.schema != SCHEMA:
             fault = message.Fault(0, *codec.fault(_other_version(said.schema)))

@@ -101,7 +101,7 @@ class Port:
         except zmq.ZMQError as error:
             raise Gone from error
 
-    def from_back(self, frame: zmq.Frame) -> bool:
+    def from_back(self, _: bytes, frame: zmq.Frame) -> bool:
         """Whether the connection that `frame` came by was made to the back door.
 
         Whoever is in this process (inproc) may use either.
@@ -120,6 +120,9 @@ class Port:
             return str(frame.get("User-Id"))
         except zmq.ZMQError:
             return ""
+
+    def keep(self, now: float) -> None:
+        """Look after the lines: libzmq does."""
 
     def cut(self) -> bool:
         """Whether connections were cut since this was last asked."""
@@ -160,14 +163,14 @@ def _bound(socket: zmq.Socket[bytes], address: Address) -> Address:
     try:
         socket.bind(address.url)
     except zmq.ZMQError as error:
-        raise _unusable(address, error) from error
+        raise unusable(address, error) from error
     if address.scheme != "tcp" or address.port:
         return address
     last = socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
     return replace(address, port=int(last.rpartition(":")[2]))
 
 
-def _unusable(address: Address, error: zmq.ZMQError) -> RagError:
+def unusable(address: Address, error: zmq.ZMQError | OSError) -> RagError:
     """Why the address cannot be bound."""
     if error.errno == zmq.EADDRINUSE:
         return Busy(f"the address {address.url} is in use by another program")

@@ -14,6 +14,7 @@ from contextlib import ExitStack
 import zmq
 
 from rwkv_rag.bus.dispatch import Dispatch
+from rwkv_rag.bus.plain import PlainPort
 from rwkv_rag.bus.port import Context, Port
 from rwkv_rag.bus.security import Guard, RouterSecurity, guard
 from rwkv_rag.errors import RagError
@@ -62,7 +63,11 @@ class Router:
                 opened.callback(context.term)
             if security is not None:
                 self._guard = opened.enter_context(guard(context, security))
-            self._port = Port(context, front, back, security=security, silence_s=dead_s)
+            self._port: Port | PlainPort
+            if security is None and PlainPort.fits(front, back):
+                self._port = PlainPort(front, back, silence_s=dead_s)
+            else:
+                self._port = Port(context, front, back, security=security, silence_s=dead_s)
             opened.callback(self._port.close)
             self._open = opened.pop_all()
         self.front, self.back = self._port.front, self._port.back
@@ -114,6 +119,7 @@ class Router:
         now = time.monotonic()
         if self._dispatch.backlog.size:
             self._dispatch.expire(now)
+        self._port.keep(now)
         if self._port.cut():
             self._look_soon = SUSPICION
         if now >= self._next_beat:
