@@ -134,30 +134,34 @@ def _path(value: PurePath) -> str | msgspec.msgpack.Ext:
 
 
 def _array_bytes(array: np.ndarray[Any, Any]) -> bytes:
-    head, array = _array_parts(array)
-    return b"".join((head, array.data))
+    head, numbers = _array_parts(array)
+    return b"".join((head, numbers))
 
 
 def _array_pieces(array: np.ndarray[Any, Any]) -> tuple[Data, ...]:
-    head, array = _array_parts(array)
+    head, numbers = _array_parts(array)
     size = len(head) + array.nbytes
     if size > MAX_MESSAGE_BYTES:
         raise _too_large(size)
-    numbers = array.reshape(-1).view(np.uint8)
-    return _EXTENSION.pack(_EXT32, size, ARRAY) + head, numbers.data
+    return _EXTENSION.pack(_EXT32, size, ARRAY) + head, numbers.cast("B")
 
 
-def _array_parts(array: np.ndarray[Any, Any]) -> tuple[bytes, np.ndarray[Any, Any]]:
+def _array_parts(array: np.ndarray[Any, Any]) -> tuple[bytes, memoryview]:
     """What stands before the numbers, and these as they travel."""
-    shape = array.shape
-    array = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-    kind = array.dtype.str
-    if kind not in DTYPES:
-        raise TypeError(f"arrays of {array.dtype} do not travel; make them of numbers")
+    dtype, head = _head(array.dtype, array.shape)
+    return head, np.ascontiguousarray(array, dtype).data
+
+
+@lru_cache(maxsize=256)
+def _head(dtype: np.dtype[Any], shape: tuple[int, ...]) -> tuple[np.dtype[Any], bytes]:
+    """How such numbers travel, and what stands before them."""
+    little = dtype.newbyteorder("<")
+    if little.str not in DTYPES:
+        raise TypeError(f"arrays of {dtype} do not travel; make them of numbers")
     if len(shape) > MAX_DIMENSIONS:
         raise TypeError(f"an array of {len(shape)} dimensions; {MAX_DIMENSIONS} are the most")
-    head = _HEAD.pack(kind.encode(), len(shape)) + struct.pack(f"<{len(shape)}Q", *shape)
-    return head + bytes(_padding(len(head))), array
+    head = _HEAD.pack(little.str.encode(), len(shape)) + struct.pack(f"<{len(shape)}Q", *shape)
+    return little, head + bytes(_padding(len(head)))
 
 
 def _padding(head: int) -> int:
@@ -176,23 +180,30 @@ def _array(data: memoryview) -> np.ndarray[Any, Any]:
     """The array in `data`, which it keeps alive; copied only where the numbers lie askew."""
     if len(data) < _HEAD.size:
         raise ValueError("an array without a head")
-    kind, dimensions = _HEAD.unpack_from(data)
-    name = kind.decode("ascii", "replace")
-    if name not in DTYPES:
-        raise ValueError(f"an array of {name!r}")
-    head = _HEAD.size + 8 * dimensions
-    if dimensions > MAX_DIMENSIONS or len(data) < head:
-        raise ValueError(f"an array of {dimensions} dimensions in {len(data)} bytes")
-    shape = struct.unpack_from(f"<{dimensions}Q", data, _HEAD.size)
-    dtype = np.dtype(name)
-    numbers = data[head + _padding(head) :]
-    if prod(shape) * dtype.itemsize != len(numbers):
-        raise ValueError(f"an array of shape {shape} in {len(numbers)} bytes")
-    array = np.frombuffer(numbers, dtype).reshape(shape)
+    dtype, shape, begin, size = _layout(
+        bytes(data[: _HEAD.size + 8 * min(data[3], MAX_DIMENSIONS)])
+    )
+    if begin + size != len(data):
+        raise ValueError(f"an array of shape {shape} in {len(data)} bytes")
+    array: np.ndarray[Any, Any] = np.ndarray(shape, dtype, data, begin)
     if not array.flags.aligned:
         array = array.copy()
     array.flags.writeable = False
     return array
+
+
+@lru_cache(maxsize=256)
+def _layout(head: bytes) -> tuple[np.dtype[Any], tuple[int, ...], int, int]:
+    """What a head says: of what the numbers are, the shape, where they begin, their bytes."""
+    kind, dimensions = _HEAD.unpack_from(head)
+    name = kind.decode("ascii", "replace")
+    if name not in DTYPES:
+        raise ValueError(f"an array of {name!r}")
+    if dimensions > MAX_DIMENSIONS or len(head) < _HEAD.size + 8 * dimensions:
+        raise ValueError(f"an array of {dimensions} dimensions in {len(head)} bytes")
+    shape = struct.unpack_from(f"<{dimensions}Q", head, _HEAD.size)
+    dtype = np.dtype(name)
+    return dtype, shape, len(head) + _padding(len(head)), prod(shape) * dtype.itemsize
 
 
 def _decoded(wanted: Any, value: Any) -> Any:

@@ -124,41 +124,37 @@ class Reader:
         self._flags = self._size = self._have = 0  # of the large one
 
     def feed(self, data: bytes) -> list[Item]:
-        if not self._rest and not self._frames and (end := _pair(data)):
+        if self._rest:
+            data = self._rest + data if data else b""
+        elif not self._frames and (end := _pair(data)):
             return [(0, data[SHORT_HEAD:end], data[end + SHORT_HEAD :])]
         if not data:
             raise EOFError
         found: list[Item] = []
-        self._rest += data
-        while self._next(found):
-            pass
+        at = 0
+        while len(data) >= at + SHORT_HEAD:
+            flags, size, begin = data[at], data[at + 1], at + SHORT_HEAD
+            if flags & LONG:
+                begin = at + LONG_HEAD
+                if begin > len(data):
+                    break
+                size = int.from_bytes(data[at + 1 : begin], "big")
+            if begin + size > len(data):
+                if size >= LARGE_BYTES:
+                    self._open(flags, size, data[begin:])
+                    at = len(data)
+                break
+            at = begin + size
+            self._add(flags, data[begin:at], found)
+        self._rest = data[at:]
         return found
-
-    def _next(self, found: list[Item]) -> bool:
-        """Whether there was another whole frame at the beginning of the rest."""
-        data = self._rest
-        if len(data) < SHORT_HEAD:
-            return False
-        flags, size, begin = data[0], data[1], SHORT_HEAD
-        if flags & LONG:
-            if len(data) < LONG_HEAD:
-                return False
-            begin, size = LONG_HEAD, int.from_bytes(data[1:LONG_HEAD], "big")
-        end = begin + size
-        if end <= len(data):
-            self._rest = data[end:]
-            self._add(flags, data[begin:end], found)
-            return True
-        if size >= LARGE_BYTES:
-            self._open(flags, size, data[begin:])
-        return False
 
     def _open(self, flags: int, size: int, begin: bytes) -> None:
         if size > MAX_FRAME_BYTES:
             raise BadMessage(f"a frame of {size} bytes is over the limit of {MAX_FRAME_BYTES}")
         self.large = _memory(min(size, max(STEP_BYTES, len(begin))))
         self.large[: len(begin)] = begin
-        self._flags, self._size, self._have, self._rest = flags, size, len(begin), b""
+        self._flags, self._size, self._have = flags, size, len(begin)
 
     def room(self) -> memoryview:
         """Where the next bytes of a large frame belong."""
