@@ -258,3 +258,26 @@ def test_a_kind_of_error_without_a_code_arrives_as_its_parent() -> None:
 def test_the_message_of_an_error_can_always_travel() -> None:
     code, message = fault(InputError("half \ud800 " + "x" * 100_000))
     assert len(encode([code, message])) < 20_000 and re.match(r"half \? x+", message)
+
+
+@given(NUMBERS)
+def test_pieces_are_the_same_bytes(array: np.ndarray[Any, Any]) -> None:
+    for value in (array, [array], np.tile(array.ravel(), 70_000 // max(1, array.nbytes) + 1)):
+        assert b"".join(codec.pieces(value)) == encode(value)
+        np.testing.assert_array_equal(decode(encode(value), Any), value)
+
+
+def test_the_numbers_of_a_large_array_are_not_copied() -> None:
+    array = np.arange(100_000, dtype=np.float32).reshape(100, -1)
+    _, numbers = codec.pieces(array)
+    assert np.shares_memory(np.frombuffer(numbers, np.float32), array)
+    assert encode(array) == encode(np.asfortranarray(array))
+    assert len(codec.pieces(array[:10])) == 1
+
+
+def test_a_large_array_that_cannot_travel_is_refused_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BadMessage, match="make them of numbers"):
+        codec.pieces(np.zeros(100_000, np.complex128))
+    monkeypatch.setattr(codec, "MAX_MESSAGE_BYTES", 1 << 18)
+    with pytest.raises(BadMessage, match="over the limit"):
+        codec.pieces(np.zeros(1 << 18, np.uint8))

@@ -24,7 +24,7 @@ import psutil
 import pytest
 import zmq
 
-from rwkv_rag.bus import message
+from rwkv_rag.bus import message, zmtp
 from rwkv_rag.bus.address import Address
 from rwkv_rag.bus.keyring import Keyring
 from rwkv_rag.bus.message import SCHEMA, pack
@@ -65,6 +65,14 @@ ENVELOPES = [
     message.Goodbye(),
 ]
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x01" + b"CURVE".ljust(20, b"\0") + bytes(32)
+
+BEGINNINGS = (
+    b"",
+    GREETING,
+    GREETING.replace(b"CURVE", b"NULL\0"),
+    GREETING[:20],
+    zmtp.GREETING + zmtp.ready(b"DEALER"),  # as it should be, up to here
+)
 
 
 @dataclass
@@ -164,7 +172,7 @@ def throw_bytes(url: str, frames: int, seed: int) -> None:
     dice, address = random.Random(seed), Address.parse(url)
     each = 500
     for number in range(frames // each):
-        begin = (b"", GREETING, GREETING.replace(b"CURVE", b"NULL\0"), GREETING[:20])[number % 4]
+        begin = BEGINNINGS[number % len(BEGINNINGS)]
         sizes = [dice.randrange(1, 60) for _ in range(each)]
         data = b"".join(bytes([dice.randrange(8), size]) + dice.randbytes(size) for size in sizes)
         with suppress(OSError), socket.create_connection((address.host, address.port), 5) as plain:
@@ -214,12 +222,15 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-@pytest.mark.parametrize("peer", ["without keys anywhere", "with the right keys", "a stranger"])
+@pytest.mark.parametrize(
+    "peer",
+    ["without keys anywhere", "without keys, by hand", "with the right keys", "a stranger"],
+)
 def test_garbage_harms_nobody(tmp_path: Path, home: Path, peer: str) -> None:
-    security = None if peer == "without keys anywhere" else RouterSecurity.load(home).peer()
+    security = None if "without keys" in peer else RouterSecurity.load(home).peer()
 
     def thrown(url: str, frames: int, seed: int) -> None:
-        if peer == "a stranger":
+        if peer in ("a stranger", "without keys, by hand"):
             throw_bytes(url, frames, seed)
         else:
             throw(url, security, frames, seed)

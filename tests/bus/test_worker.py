@@ -260,3 +260,13 @@ def test_the_defaults_need_no_router_to_be_there_yet() -> None:
         started = Router("echo", ANY_PORT, place, **QUICK)
         with thread_of(started.run, started.stop), calling(started.front) as client:
             assert next(client.request(said("x", deadline_s=SOON_S))) == {"text": "x"}
+
+
+def test_a_slot_that_computes_for_longer_than_a_line_may_be_silent_keeps_its_line() -> None:
+    def long(incoming: Incoming) -> dict[str, str]:
+        time.sleep(2.5)
+        return {"text": "done"}
+
+    with routing() as router, working(router.back, long), calling(router.front) as client:
+        assert next(client.request(said("x", deadline_s=2 * SOON_S))) == {"text": "done"}
+        assert client.status().failed == 0

@@ -339,3 +339,51 @@ def test_calls_one_after_another_share_one_connection() -> None:
             next(client.request(repeated("x", 5)))
         gc.collect()
         assert psutil.Process().num_fds() == before
+
+
+def test_a_stream_from_which_nobody_fetches_for_long_keeps_its_line() -> None:
+    with service() as client:
+        replies = client.request(repeated("x", 100))
+        next(replies)
+        time.sleep(2.5)  # more than any line may be silent
+        assert list(replies) == ["x"] * 99
+
+
+def test_a_connection_that_rested_for_long_is_used_again() -> None:
+    with settled() as router, calling(router.front) as client:
+        next(client.request(said("x")))
+        before = psutil.Process().net_connections("tcp")
+        time.sleep(2.5)
+        next(client.request(said("x")))
+        assert psutil.Process().net_connections("tcp") == before
+
+
+def test_a_call_finds_another_router_where_the_first_was() -> None:
+    with routing() as router:
+        places = {"front": router.front, "back": router.back}
+        with working(router.back):
+            client = ZeroMQ(router.front, ping_s=0.2, dead_s=1.0)
+            assert next(client.request(said("x"))) == {"text": "x"}
+    with routing(**places), working(places["back"]):
+        assert next(client.request(said("y"))) == {"text": "y"}  # though it may not be repeated
+    client.close()
+
+
+def test_closing_ends_who_waits_for_a_router_at_once() -> None:
+    with routing() as router:
+        place = router.front
+    client = ZeroMQ(place, connect_s=60.0)
+    came: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            client.request(said("x"))
+        except Unreachable as error:
+            came.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    eventually(lambda: client._lines)
+    client.close()
+    thread.join(SOON_S)
+    assert not thread.is_alive() and "closed" in str(came[0])

@@ -32,6 +32,7 @@ from rwkv_rag.bus.zmtp import CHUNK_BYTES, COMMAND, GREETING, GREETING_BYTES, VE
 from rwkv_rag.errors import BadMessage, NotAllowed
 
 AGAIN_S = 0.05  # between two tries to connect
+QUEUED_S = 1.0  # the longest that one try waits for a router that accepts nobody
 MAX_KEPT = 1000  # messages that came while nobody was reading
 _TIME = struct.Struct("@ll")  # the system's timeval
 _NOW, _ALL = (int(getattr(sockets, name, 0)) for name in ("MSG_DONTWAIT", "MSG_WAITALL"))
@@ -116,8 +117,9 @@ class Direct:
         place = self._address
         if place.scheme == "ipc":
             self._attach(sockets.socket(sockets.AF_UNIX))
-            self._socket.settimeout(within_s)
+            self._socket.settimeout(min(within_s, QUEUED_S))
             self._socket.connect(place.host)
+            self._socket.settimeout(within_s)
         else:
             self._attach(sockets.create_connection((place.host, place.port), within_s))
         self._greet()
@@ -129,6 +131,8 @@ class Direct:
 
     def _attach(self, socket: sockets.socket) -> None:
         self._socket = socket
+        if self._woken:  # by now or later by what `wake` does to the socket
+            raise EOFError
         roomy(socket)
         poll = select.poll()
         poll.register(socket, select.POLLIN)
