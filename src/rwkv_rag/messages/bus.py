@@ -38,6 +38,16 @@ CHINESE: tuple[tuple[str, str], ...] = (
     ),
     (r"no envelope of this bus: .+", "消息的信封无法读取"),
     (r"a message of too many frames", "消息的帧太多"),
+    (
+        r"a frame of (\d+) bytes is over the limit of (\d+)",
+        "消息的一帧有 {0} 字节，最多 {1} 字节",
+    ),
+    (
+        r"whoever answers does not speak the protocol of \S+",
+        "对方使用的不是本程序的通信协议",
+    ),
+    (r"whoever answers is of another kind", "对方不是本程序的服务"),
+    (r"keys, where there are none", "对方要求密钥，而此处没有密钥"),
     (r"a request of another shape", "请求的形式不对"),
     (r"a request with the id of another", "请求的编号重复"),
     (r"a worker where only clients come in", "工作进程连到了客户端的入口"),
