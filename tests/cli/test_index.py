@@ -165,7 +165,11 @@ def test_a_first_indexing_that_breaks_off_leaves_no_empty_base(
     with monkeypatch.context() as patched:
         patched.setattr(target, broken)
         assert cli("index", documents, "--kb", "docs").code != 0
-    assert cli("kb", "list", "--json").json == []
+    bases = cli("kb", "list", "--json").json
+    if "RWKV_RAG_CONNECT" in os.environ and place == "show":
+        # The service works ahead of what is shown: it may have indexed before it was ended.
+        bases = [base for base in bases if not base["documents"]]
+    assert bases == []
     assert cli("index", documents, "--kb", "docs").code == 0
     with monkeypatch.context() as patched:
         patched.setattr("rwkv_rag.cli.screen.ProgressLine.show", broken)
