@@ -179,6 +179,7 @@ def evaluate(
     file: Path,
     *,
     mode: Literal["rag", "gold"],
+    pool: Literal["all", "source"] = "all",
     limit: int | None,
     progress: Report,
 ) -> dict[str, Any]:
@@ -189,6 +190,7 @@ def evaluate(
         return report.evaluate(
             dataset.read(file, limit),
             mode=mode,
+            pool=pool,
             answers="free" if settings.tuned else "strict",
             answerer=parts.answerer(),
             open_knowledge=lambda: _temporary_knowledge(settings),

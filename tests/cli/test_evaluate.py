@@ -45,6 +45,22 @@ def test_the_report_has_the_promised_shape(cli: Cli, tmp_path: Path) -> None:
     }
 
 
+def test_each_source_can_be_a_pool_of_its_own(cli: Cli, tmp_path: Path) -> None:
+    """The same question stands over two passages: in one pool one of them hides the other."""
+    passage = ROWS[0]["passage"]
+    twice = [
+        {**ROWS[0], "id": name, "source": name, "passage": f"{passage}{name}"}
+        for name in ("one", "two")
+    ]
+    file = tmp_path / "q.jsonl"
+    file.write_text("\n".join(json.dumps(row) for row in twice), encoding="utf-8")
+    found = [
+        cli("eval", file, "--pool", pool, "--json").json["retrieval"]["lexical"]["hit@1"]
+        for pool in ("all", "source")
+    ]
+    assert found == [0.5, 1.0]
+
+
 def test_gold_counts_refusals(cli: Cli, tmp_path: Path) -> None:
     report = cli("eval", write(tmp_path / "q.jsonl"), "--mode", "gold", "--json").json
     assert report["answers"]["en"]["refusal_recall"] == 1.0

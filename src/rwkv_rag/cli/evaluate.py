@@ -19,6 +19,13 @@ class Mode(str, Enum):
     gold = "gold"
 
 
+class Pool(str, Enum):
+    """Which passages are searched together."""
+
+    all = "all"
+    source = "source"
+
+
 def evaluate(
     ctx: typer.Context,
     file: Annotated[
@@ -27,6 +34,9 @@ def evaluate(
     mode: Annotated[
         Mode, typer.Option(help="rag: search all passages; gold: hand the model the right one.")
     ] = Mode.rag,
+    pool: Annotated[
+        Pool, typer.Option(help="all: one base of all passages; source: one for each source.")
+    ] = Pool.all,
     limit: Annotated[int | None, typer.Option(help="Only the first N questions.")] = None,
     model: Model = None,
     tuned: Tuned = None,
@@ -43,6 +53,7 @@ def evaluate(
             here.settings,
             file,
             mode=mode.value,
+            pool=pool.value,
             limit=limit,
             progress=lambda at: bar.show(at.done, at.total, titles[at.stage]),
         )
