@@ -1,9 +1,11 @@
 """The bus beside the pattern of this project's predecessor, in one run, as a table of ratios.
 
-usage: python benchmarks/bus.py [--rounds 5] [--seconds 1.0] [--schemes tcp ipc] [--json]
+usage: python benchmarks/bus.py [--rounds 5] [--seconds 1.0] [--schemes tcp ipc curve] [--json]
 The pattern: REQ, `zmq.proxy` between ROUTER and DEALER, REP; msgpack, vectors as lists of floats.
 Both sides are clients, a router or proxy, and a worker, each in a process of its own. They take
 turns, round after round, and the median round counts. It exits with 0 whether or not a goal is met.
+"curve" is tcp as other machines are reached: the bus encrypts and goes through libzmq, the pattern
+does neither.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -26,8 +29,10 @@ import msgspec
 import numpy as np
 import zmq
 
+from rwkv_rag.bus.keyring import Keyring
 from rwkv_rag.bus.local import Local
 from rwkv_rag.bus.router import Router
+from rwkv_rag.bus.security import PeerSecurity, RouterSecurity
 from rwkv_rag.bus.transport import Call, Incoming, Transport
 from rwkv_rag.bus.worker import Worker
 from rwkv_rag.bus.zeromq import ZeroMQ
@@ -37,6 +42,7 @@ SLOTS = 4  # of the worker; the pattern's has a queue of its own in front of it
 TEXTS, WIDTH = 64, 1024
 VECTORS = np.random.default_rng(0).standard_normal((TEXTS, WIDTH), np.float32)
 SIDES = ("pattern", "bus")
+SCHEMES = ("tcp", "ipc", "curve")
 GOALS = {"p50_s": 1.5, "requests_per_s": 0.8, "vectors_s": 0.1}
 Work = Callable[[], object]
 
@@ -44,7 +50,7 @@ Work = Callable[[], object]
 # the pattern
 
 
-def proxy(front: str, back: str) -> None:
+def proxy(front: str, back: str, _: str) -> None:
     context = zmq.Context()
     clients, workers = context.socket(zmq.ROUTER), context.socket(zmq.DEALER)
     clients.bind(front)
@@ -53,7 +59,7 @@ def proxy(front: str, back: str) -> None:
     zmq.proxy(clients, workers)
 
 
-def pattern_worker(back: str) -> None:
+def pattern_worker(back: str, _: str) -> None:
     socket = zmq.Context().socket(zmq.REP)
     socket.connect(back)
     print("ready", flush=True)
@@ -63,7 +69,7 @@ def pattern_worker(back: str) -> None:
         socket.send(msgspec.msgpack.encode({"code": 200, "value": value}))
 
 
-def pattern_client(front: str) -> dict[str, Work]:
+def pattern_client(front: str, _: str) -> dict[str, Work]:
     socket = zmq.Context().socket(zmq.REQ)
     socket.connect(front)
 
@@ -88,15 +94,20 @@ def answer(incoming: Incoming) -> object:
     return iter([text] * 8) if incoming.method == "stream" else text
 
 
-def router(front: str, back: str) -> None:
-    serving = Router("bench", front, back)
+def router(front: str, back: str, keys: str) -> None:
+    security = RouterSecurity.load(Path(keys)) if keys else None
+    serving = Router("bench", front, back, security=security)
     print("ready", flush=True)
     serving.run()
 
 
-def bus_worker(back: str) -> None:
+def bus_worker(back: str, keys: str) -> None:
     print("ready", flush=True)
-    Worker(answer, back, name="bench-0", slots=SLOTS).run()
+    Worker(answer, back, name="bench-0", slots=SLOTS, security=peer(keys)).run()
+
+
+def peer(keys: str) -> PeerSecurity | None:
+    return RouterSecurity.load(Path(keys)).peer if keys else None
 
 
 def works(transport: Transport) -> dict[str, Work]:
@@ -111,16 +122,25 @@ def works(transport: Transport) -> dict[str, Work]:
     }
 
 
-def bus_client(front: str) -> dict[str, Work]:
-    return works(ZeroMQ(front))
+def bus_client(front: str, keys: str) -> dict[str, Work]:
+    return works(ZeroMQ(front, security=peer(keys)))
 
 
 # measuring
 
 
-def client(side: str, front: str, what: str, seconds: float) -> None:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a service is met; `keys` is the folder of those it asks for, if it asks."""
+
+    front: str
+    back: str
+    keys: str = ""
+
+
+def client(side: str, front: str, keys: str, what: str, seconds: float) -> None:
     """One client: says ready, waits for a word, works; prints its times as JSON."""
-    work = {"pattern": pattern_client, "bus": bus_client}[side](front)[what]
+    work = {"pattern": pattern_client, "bus": bus_client}[side](front, keys)[what]
     times(work, 0.2)
     print("ready", flush=True)
     sys.stdin.readline()
@@ -151,10 +171,10 @@ def process(*line: str) -> Iterator[subprocess.Popen[str]]:
             started.kill()
 
 
-def clients(count: int, side: str, front: str, what: str, seconds: float) -> list[list[float]]:
+def clients(count: int, side: str, place: Place, what: str, seconds: float) -> list[list[float]]:
     """The times of so many clients that worked at once."""
     with ExitStack() as stack:
-        line = ("client", side, front, what, str(seconds))
+        line = ("client", side, place.front, place.keys, what, str(seconds))
         started = [stack.enter_context(process(*line)) for _ in range(count)]
         for each in started:
             each.stdin.write("go\n")  # type: ignore[union-attr]
@@ -162,21 +182,21 @@ def clients(count: int, side: str, front: str, what: str, seconds: float) -> lis
         return [json.loads(each.stdout.readline()) for each in started]  # type: ignore[union-attr]
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    front: str
-    back: str
-
-
 @contextmanager
 def service(side: str, scheme: str) -> Iterator[Place]:
     """A router or proxy with one worker."""
     with tempfile.TemporaryDirectory(prefix="bus") as folder:
         place = Place(f"ipc://{folder}/front", f"ipc://{folder}/back")
-        if scheme == "tcp":
-            place = Place(*(f"tcp://127.0.0.1:{port}" for port in free_ports()))
+        if scheme != "ipc":
+            keys = folder if scheme == "curve" else ""
+            place = Place(*(f"tcp://127.0.0.1:{port}" for port in free_ports()), keys)
+        if place.keys:
+            Keyring(Path(folder)).make()
         between, worker = ("proxy", "pattern_worker") if side == "pattern" else ("router", "worker")
-        with process(between, place.front, place.back), process(worker, place.back):
+        with (
+            process(between, place.front, place.back, place.keys),
+            process(worker, place.back, place.keys),
+        ):
             yield place
 
 
@@ -190,16 +210,16 @@ def free_ports() -> tuple[int, int]:
 
 def measure(side: str, scheme: str, seconds: float) -> dict[str, float]:
     with service(side, scheme) as place:
-        (alone,) = clients(1, side, place.front, "echo", seconds)
-        together = clients(CLIENTS, side, place.front, "echo", seconds)
-        (vectors,) = clients(1, side, place.front, "vectors", seconds)
+        (alone,) = clients(1, side, place, "echo", seconds)
+        together = clients(CLIENTS, side, place, "echo", seconds)
+        (vectors,) = clients(1, side, place, "vectors", seconds)
         found = {
             "p50_s": median(alone),
             "requests_per_s": sum(len(each) / sum(each) for each in together),
             "vectors_s": median(vectors),
         }
         if side == "bus":
-            (first,) = clients(1, side, place.front, "first", seconds)
+            (first,) = clients(1, side, place, "first", seconds)
             here = median(times(works(Local(answer))["first"], 0.1))
             found["first_later_s"] = median(first) - here
         return found
@@ -250,7 +270,7 @@ def _row(what: str, row: dict[str, float], scale: float, unit: str, goal: str) -
 
 def play(role: str, arguments: list[str]) -> None:
     if role == "client":
-        client(*arguments[:3], float(arguments[3]))
+        client(*arguments[:4], float(arguments[4]))
     roles = {"proxy": proxy, "pattern_worker": pattern_worker, "router": router}
     roles.get(role, bus_worker)(*arguments)
 
@@ -261,7 +281,7 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement")
-    parser.add_argument("--schemes", nargs="+", choices=("tcp", "ipc"), default=["tcp", "ipc"])
+    parser.add_argument("--schemes", nargs="+", choices=SCHEMES, default=SCHEMES)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--role", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
