@@ -14,7 +14,8 @@ from rwkv_rag.encoders.embedder import RwkvEmbedder
 from rwkv_rag.encoders.manifest import Manifest
 from rwkv_rag.encoders.reader import RwkvReader
 from rwkv_rag.encoders.reranker import RwkvReranker
-from rwkv_rag.types import Answer
+from rwkv_rag.rag.pipeline import answer_from
+from rwkv_rag.types import Answer, Chunk, Hit, Writer
 
 DOCUMENTS = models.PACKAGE / "demo" / "documents"
 
@@ -96,6 +97,48 @@ def test_it_refuses_what_no_document_answers(parts: app.Parts) -> None:
     assert answer.refused and not answer.citations
 
 
+LINE = "灯塔建于一八七五年，高三十一米，由工程师李明远设计；守塔的人一家住在石屋里，靠捕鱼为生。"
+ODD = {
+    "nothing": ("什么？", [""]),
+    "white space": ("多少？", [" \n\t\u3000", "。"]),
+    "very long": ("灯塔高多少米？", [LINE * (8000 // len(LINE))] * 20),
+    "mixed languages": (
+        "灯塔的 height 是多少 metres？",
+        ["The 灯塔 is 31 metres 高, built 于 1875."],
+    ),
+    "emoji": ("😀的生日是哪天？🎂", ["😀" * 300 + "😀的生日是🎂五月三日🎉。" + "👩‍👩‍👧‍👦" * 90]),
+    "code": (
+        "What does f return?",
+        ["def f(x):\n\treturn {'a': [x, None], **kw}  # <b>&amp;</b>\n" * 9],
+    ),
+    "a table": (
+        "What is the price of tea?",
+        ["| item | price |\n|---|--:|\n| tea | 3.50 |\n" * 20],
+    ),
+    "right to left": ("متى بني البرج؟", ["بني البرج عام 1875. مرحبا\u202eabc\u202c"]),
+    "an unknown language": ("Hvornår blev fyret bygget?", ["Fyret blev bygget i 1875 af Ærø."]),
+    "broken characters": ("a\ud800b?", ["\ud800 is no character \x00\x07."]),
+    "one character without end": ("啊" * 900, ["啊" * 4000]),
+}
+
+
+@pytest.mark.parametrize(("question", "passages"), ODD.values(), ids=ODD)
+def test_whatever_it_is_given_it_quotes_or_refuses(
+    parts: app.Parts, question: str, passages: list[str]
+) -> None:
+    hits = [
+        Hit(Chunk(f"{n}-0", f"{n}.txt", 0, 0, len(text), text), score=1.0, relevance=1.0)
+        for n, text in enumerate(passages)
+    ]
+    *_, answer = answer_from(parts.answerer(), question, hits)
+    assert isinstance(answer, Answer)
+    assert answer.refused != bool(answer.citations)
+    assert len(answer.text) <= 400
+    for citation in answer.citations:
+        number = int(citation.document.removesuffix(".txt"))
+        assert passages[number][citation.start : citation.end] == citation.quote
+
+
 def test_damaged_weights_are_an_error_of_ours(tmp_path: Path) -> None:
     from rwkv_rag.errors import UnsupportedModel
 
@@ -110,5 +153,12 @@ def test_damaged_weights_are_an_error_of_ours(tmp_path: Path) -> None:
 def test_the_manifest_is_filled_in() -> None:
     """Export leaves it cautious; calibrate.py measures."""
     manifest = Manifest.read(models.BUILTIN_MODEL)
-    assert set(manifest.head_weight) == {"zh", "en"}
+    assert set(manifest.reading) == {"zh", "en"}
     assert 0 < manifest.relevance < 1
+
+
+def test_answers_are_made_as_was_measured_best() -> None:
+    manifest = Manifest.read(models.BUILTIN_MODEL)
+    settings = models.answering(Writer("builtin", "builtin", writes=manifest.writes))
+    assert settings.strategy == "read" and settings.writes == manifest.writes
+    assert (settings.threshold, settings.rank_weight) == (manifest.relevance, manifest.rank_weight)

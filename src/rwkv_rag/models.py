@@ -134,9 +134,13 @@ def answering(writer: Writer) -> Answering:
 
     if writer.own:
         return Answering(strategy="ground", writes=True, writer=writer.label)
-    threshold = 0.0 if writer.model == FAKE else manifest().relevance
+    measured = None if writer.model == FAKE else manifest()
     return Answering(
-        strategy="read", threshold=threshold, writes=writer.writes, writer=writer.label
+        strategy="read",
+        threshold=measured.relevance if measured else 0.0,
+        rank_weight=measured.rank_weight if measured else 0.0,
+        writes=writer.writes,
+        writer=writer.label,
     )
 
 

@@ -32,6 +32,9 @@ from rwkv_rag.services.turns import FairLock
 
 if TYPE_CHECKING:
     from rwkv_rag.bus.transport import Handler, Incoming, Transport
+    from rwkv_rag.encoders.manifest import Reading
+    from rwkv_rag.encoders.weighed import WeighedReader
+    from rwkv_rag.types import Language
 
 Facts = Mapping[str, str | int | float]
 MANY = 64  # calls at once where most of them wait: for their turn, or for the next token
@@ -174,22 +177,23 @@ def _embedder() -> Embedder:
 
 
 def _reranker() -> Reranker:
-    """The model's own, if it was measured to help; else texts are ranked by the answer they hold.
-
-    Searching reranks with the model's own or not at all: the reader looks at its hits anyway.
-    """
+    """What was measured best: the model's own, or how surely the reader answers from a text."""
     from rwkv_rag.encoders.by_answer import AnswerReranker
-    from rwkv_rag.encoders.reader import RwkvReader
     from rwkv_rag.encoders.reranker import RwkvReranker
-    from rwkv_rag.encoders.weighed import WeighedReader
 
-    if models.manifest().rerank_weight:
+    by = models.manifest().reranks_by
+    if by == "head":
         return RwkvReranker(models.builtin())
-    return AnswerReranker(WeighedReader(lambda: RwkvReader(models.builtin()), {}))
+    weights = models.manifest().reading if by == "answer" else {}
+    return AnswerReranker(_weighed(weights).margins)
 
 
 def _reader() -> Reader:
+    return _weighed(models.manifest().reading)
+
+
+def _weighed(weights: Mapping[Language, Reading]) -> WeighedReader:
     from rwkv_rag.encoders.reader import RwkvReader
     from rwkv_rag.encoders.weighed import WeighedReader
 
-    return WeighedReader(lambda: RwkvReader(models.builtin()), models.manifest().head_weight)
+    return WeighedReader(lambda: RwkvReader(models.builtin()), weights)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rwkv_rag.encoders.base import MODEL, VOCABULARY, Base
-from rwkv_rag.encoders.manifest import Manifest
+from rwkv_rag.encoders.manifest import Manifest, Reading
 from rwkv_rag.rwkv.checkpoint import save_checkpoint
 from rwkv_rag.rwkv.tokenizer import write_vocabulary
 from rwkv_rag.tuning.heads import Heads
@@ -23,7 +23,7 @@ LAYERS = (1, 3)
 @pytest.fixture(scope="session")
 def modules() -> tuple[Network, Heads]:
     torch.manual_seed(5)
-    base, heads = Network(SHAPE, tied=True), Heads(SHAPE, LAYERS)
+    base, heads = Network(SHAPE, tied=True), Heads(SHAPE, LAYERS, 96)
     for name, parameter in [*base.named_parameters(), *heads.named_parameters()]:
         if parameter.ndim >= 2 and not name.endswith(("ln0.weight", "ln1.weight")):
             torch.nn.init.normal_(parameter, std=0.1)
@@ -40,7 +40,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory, modules: tuple[Network, Hea
     save_checkpoint(folder / MODEL, tensors, metadata)
     tokens = [b"", *(bytes([b]) for b in range(256)), *(w.encode() for w in WORDS)]
     write_vocabulary(folder / VOCABULARY, tokens)
-    Manifest("tiny", similarity_floor=0.4, head_weight={"zh": 0.3}, read_margin=1.5).write(folder)
+    Manifest(
+        "tiny", similarity_floor=0.4, reading={"zh": Reading(span=0.3)}, read_margin=1.5
+    ).write(folder)
     return folder
 
 

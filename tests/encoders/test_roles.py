@@ -66,8 +66,8 @@ def test_reading_equals_the_trained_head(base: Base, modules: Modules) -> None:
         read = read_ids(encode(QUESTION), base.newline, encode(text))
         ids = torch.tensor([read.ids])
         with torch.no_grad():
-            match = torch.tensor([matches(read)])
-            scores = heads.read(network, heads.states["read"], ids, lengths(ids), match)[0]
+            told = torch.tensor([matches(read)]), torch.tensor([read.passage_start])
+            scores = heads.read(network, heads.states["read"], ids, lengths(ids), *told)[0]
         margin, _, _ = best_span(scores, read.passage_start)
         assert reading is not None
         assert reading.span.source == number

@@ -92,8 +92,17 @@ def test_network_of_the_builtin_model_equals_the_runtime() -> None:
     ids = torch.randint(1, 16384, (1, 40), generator=torch.Generator().manual_seed(2))
     wanted = X070(checkpoint, dtype="fp32").forward([ids[0].tolist()], all_logits=True).logits
     network = Network.from_checkpoint(checkpoint)
-    assert network.head.weight is network.emb.weight
     torch.testing.assert_close(network(ids)[0], wanted, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_head_that_is_the_embedding_table_is_one_parameter(tied: bool) -> None:
+    tensors = weights()
+    if tied:
+        del tensors["head.weight"]
+    checkpoint = from_tensors(tensors, {"tied_head": "true"} if tied else {})
+    network = Network.from_checkpoint(checkpoint)
+    assert (network.head.weight is network.emb.weight) == tied
 
 
 def test_frozen_matrices_share_the_memory_of_the_file(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The embed role: the mean of the hidden states, projected, of unit length."""
+"""The embed role: unit vectors from what tokens mean alone and from what the base read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ class RwkvEmbedder:
 
     def __init__(self, base: Base) -> None:
         self._base = base
-        self._project = base.weight("embed.proj.weight")
+        projection = base.weight("embed.proj.weight")
+        self._project = projection / projection.shape[1] ** 0.5
+        self._words = base.weight("embed.words.weight")
+        self._weights = base.weight("embed.importance.weight")[:, 0].exp()
         self._model = EmbeddingModel(
             id=base.id,
             dimension=len(self._project),
@@ -48,7 +51,9 @@ class RwkvEmbedder:
                 [ids[i] for i in rows], state, hidden=True, logits=False
             )
             for row, hidden in zip(rows, output.hidden, strict=True):
-                vectors[row] = normalize(self._project @ hidden.mean(0), dim=0).numpy()
+                weights = self._weights[ids[row]]
+                meant, read = weights @ self._words[ids[row]], weights @ hidden
+                vectors[row] = normalize(meant + self._project @ read, dim=0).numpy()
         return vectors
 
 

@@ -39,16 +39,36 @@ class _Window:
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """Log-probabilities (T, 2) that the answer starts or ends with a token, at least LEAST, and
-    where the tokens end (T,), in bytes of the passage's UTF-8."""
+    where the tokens end (T,), in bytes of the passage's UTF-8.
+
+    `margin`: by how much the best span is likelier, in logits, than that the answer is not here.
+    """
 
     chances: NDArray[np.float32]
     ends: NDArray[np.int64]
+    margin: float
 
-    def score(self, start: int, end: int) -> float:
-        """Of the bytes `start:end` (not empty): start's and end's log-probability together."""
-        first = int(np.searchsorted(self.ends, start, side="right"))
-        last = int(np.searchsorted(self.ends, end, side="left"))
-        return float(self.chances[first, 0] + self.chances[last, 1])
+    def scores(self, spans: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
+        """Of each of the byte spans (not empty): start's and end's log-probability together."""
+        starts, ends = np.array(spans, np.int64).reshape(-1, 2).T
+        first = np.searchsorted(self.ends, starts, side="right")
+        last = np.searchsorted(self.ends, ends, side="left")
+        return np.asarray(self.chances[first, 0] + self.chances[last, 1], np.float32)
+
+    def spans(self, limit: int) -> list[tuple[int, int]]:
+        """The likeliest spans of at most ANSWER_TOKENS tokens, best first, in the same bytes."""
+        size = len(self.ends)
+        both = np.full((min(ANSWER_TOKENS, size), size), -np.inf, np.float32)  # by length and start
+        for more, row in enumerate(both):
+            row[: size - more] = self.chances[: size - more, 0] + self.chances[more:, 1]
+        best = np.argsort(-both, axis=None, kind="stable")[:limit]
+        starts = np.concatenate([[0], self.ends])
+        found = (divmod(int(each), size) for each in best)
+        return [
+            (int(starts[first]), int(self.ends[first + more]))
+            for more, first in found
+            if first + more < size
+        ]
 
 
 class RwkvReader:
@@ -60,10 +80,11 @@ class RwkvReader:
         self._ahead, self._back = base.block("read.ahead."), base.block("read.back.")
         self._match = base.weight("read.match.weight")
         self._heads = base.model.shape.heads
-        names = ("mix.weight", "mix.bias", "out.weight", "out.bias")
-        self._mix, self._mix_bias, self._out, self._out_bias = (
-            base.weight(f"read.{name}") for name in names
+        self._ask, self._mix, self._out = (
+            (base.weight(f"read.{name}.weight"), base.weight(f"read.{name}.bias"))
+            for name in ("ask", "mix", "out")
         )
+        self._meet = base.weight("read.meet.weight")
 
     def read(self, question: str, passages: Sequence[str]) -> list[Reading | None]:
         """The best span of each passage; None where a passage has no text."""
@@ -85,17 +106,21 @@ class RwkvReader:
         tokens = [self._base.tokenizer.encode(passage) for passage in passages]
         prefix = read_ids(self._base.tokenizer.encode(question), self._base.newline, []).ids
         windows = [w for n, ids in enumerate(tokens) for w in _windows(n, ids, len(prefix))]
-        judged = [self._unjudged(ids) for ids in tokens]
+        chances = [np.full((len(ids), 2), LEAST, np.float32) for ids in tokens]
+        margins = [2 * LEAST] * len(passages)
         for window, scores in zip(windows, self._window_scores(prefix, windows), strict=True):
             # Index 0, "not here", is a choice too; the question's tokens are none.
             choices = torch.cat([scores[:1], scores[len(prefix) :]]).log_softmax(0)[1:]
-            seen = judged[window.passage].chances[window.first : window.first + len(window.ids)]
+            seen = chances[window.passage][window.first : window.first + len(window.ids)]
             np.maximum(seen, choices.numpy(), out=seen)
-        return judged
+            margin, _, _ = best_span(scores, len(prefix))
+            margins[window.passage] = max(margins[window.passage], margin)
+        ends = [self._ends(ids) for ids in tokens]
+        return [Judgement(*each) for each in zip(chances, ends, margins, strict=True)]
 
-    def _unjudged(self, tokens: Sequence[int]) -> Judgement:
+    def _ends(self, tokens: Sequence[int]) -> NDArray[np.int64]:
         sizes = [len(self._base.tokenizer.token_bytes(token)) for token in tokens]
-        return Judgement(np.full((len(tokens), 2), LEAST, np.float32), np.cumsum(sizes))
+        return np.cumsum(sizes, dtype=np.int64)
 
     def _window_scores(
         self, prefix: Sequence[int], windows: Sequence[_Window]
@@ -115,24 +140,29 @@ class RwkvReader:
                 logits=False,
             )
             hidden = [
-                torch.cat([asked.hidden[0], h]) + self._meets(prefix, windows[i])
+                self._told(asked.hidden[0], h, prefix, windows[i])
                 for i, h in zip(rows, output.hidden, strict=True)
             ]
             scores += self._scores(hidden)
         return scores
 
-    def _meets(self, prefix: Sequence[int], window: _Window) -> torch.Tensor:
-        """What is added to hidden states (T, C) where the passage meets the question."""
+    def _told(
+        self, asked: torch.Tensor, hidden: torch.Tensor, prefix: Sequence[int], window: _Window
+    ) -> torch.Tensor:
+        """Hidden states (T, C) of prefix and window that know where both meet, and in what."""
+        hidden, question = torch.cat([asked, hidden]), asked[1:]
+        scores = linear(hidden, *self._ask).relu_() @ linear(question, *self._ask).relu_().T
+        found = (scores / hidden.shape[1] ** 0.5).softmax(1) @ question
         read = ReadIds((*prefix, *window.ids), len(prefix))
-        return self._match[torch.tensor(matches(read))]
+        match = self._match[torch.tensor(matches(read))]
+        return hidden + match + linear(torch.cat([found, found * hidden], 1), self._meet)
 
     def _scores(self, hidden: list[torch.Tensor]) -> list[torch.Tensor]:
         """Start and end scores (T, 2) of each sequence of hidden states (T, C)."""
         ahead = self._run(self._ahead, hidden)
         back = self._run(self._back, [h.flip(0) for h in hidden])
         both = [torch.cat([a, b.flip(0)], 1) for a, b in zip(ahead, back, strict=True)]
-        mixed = gelu(linear(torch.cat(both), self._mix, self._mix_bias))
-        scores = linear(mixed, self._out, self._out_bias)
+        scores = linear(gelu(linear(torch.cat(both), *self._mix)), *self._out)
         return list(torch.split(scores, [len(h) for h in hidden]))
 
     def _run(self, block: Block, rows: list[torch.Tensor]) -> list[torch.Tensor]:

@@ -101,8 +101,16 @@ def proposals(question: str, passage: str, sentences: int = SENTENCES) -> Propos
         for sentence in likely
         for span, signs in prepared.signs(passage, sentence)
     ]
-    margin = likely[0].coverage - ENOUGH[prepared.language] if likely else 0.0
-    return Proposals(spans, margin)
+    return Proposals(spans, _margin(prepared, likely))
+
+
+def margin(question: str, passage: str) -> float:
+    """That of `proposals`, which need not be made for it."""
+    return _margin(*prepare(question, passage, 1))
+
+
+def _margin(prepared: Question, likely: Sequence[Sentence]) -> float:
+    return likely[0].coverage - ENOUGH[prepared.language] if likely else 0.0
 
 
 def prepare(question: str, passage: str, limit: int) -> tuple[Question, list[Sentence]]:
