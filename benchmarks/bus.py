@@ -107,7 +107,7 @@ def bus_worker(back: str, keys: str) -> None:
 
 
 def peer(keys: str) -> PeerSecurity | None:
-    return RouterSecurity.load(Path(keys)).peer if keys else None
+    return RouterSecurity.load(Path(keys)).peer() if keys else None
 
 
 def works(transport: Transport) -> dict[str, Work]:
