@@ -95,6 +95,9 @@ CHINESE = {
     "rag: search all passages; gold: hand the model the right one.": (
         "rag：在全部段落中检索；gold：直接给出正确的段落。"
     ),
+    "all: one base of all passages; source: one for each source.": (
+        "all：全部段落一个库；source：每个来源各一个库。"
+    ),
     "Only the first N questions.": "只用前 N 个问题。",
     "Measure the speed of a model on this machine.": "测量模型在本机上的速度。",
     # keys
