@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
@@ -13,12 +14,13 @@ import typer
 from rwkv_rag.cli.options import DEFAULT_KB, Connect, Home, Kb, Key, session
 from rwkv_rag.cli.screen import Screen
 from rwkv_rag.config import Settings
-from rwkv_rag.errors import InputError, NotFound, RagError
+from rwkv_rag.errors import Busy, InputError, NotFound, RagError
 from rwkv_rag.interfaces import Knowledge
 from rwkv_rag.messages import explain_reason
 from rwkv_rag.types import IndexEvent, KnowledgeBase
 
 Outcome = Counter[str]
+PATIENCE_S = 5.0  # with a service that is still at what was broken off
 FINAL = ("indexed", "unchanged", "replaced", "skipped")
 
 
@@ -113,10 +115,20 @@ def _ensure_base(
 
 
 def _drop_if_empty(library: Knowledge, name: str) -> None:
-    """Nobody asked for the base by itself; what went wrong before is what the user is told."""
+    """Nobody asked for the base by itself; what went wrong before is what the user is told.
+
+    A service may hear a little later that the indexing was broken off, and is busy with it until
+    then.
+    """
+    until = time.monotonic() + PATIENCE_S
     with suppress(RagError):
-        if not library.base(name).documents:
-            library.delete(name)
+        while not library.base(name).documents:
+            try:
+                return library.delete(name)
+            except Busy:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.05)
 
 
 def _remark(screen: Screen, event: IndexEvent) -> None:
