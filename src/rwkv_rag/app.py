@@ -166,8 +166,10 @@ def _beside_others(settings: Settings, service: Served) -> Served:
         found = None if way is None or way.repeatable else _running(settings.home)
         if found and "index" in found.services:
             raise Busy(
-                f"the services of process {found.pid} are in charge of {settings.home};"
-                " use them by leaving out --connect, or end them with `rwkv-rag down`"
+                "the services of process {pid} are in charge of {home}; use them by leaving "
+                "out --connect, or end them with `rwkv-rag down`",
+                pid=found.pid,
+                home=settings.home,
             )
         return service.handler(incoming)
 

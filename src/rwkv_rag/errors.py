@@ -19,19 +19,63 @@
         ├── BadMessage        a message that breaks the protocol: version, size or shape
         └── Internal          a mistake in the program on the other side; its log says more
 
-`code` is stable: it crosses process borders and names the class on the other side. The message is
-one line: what happened, the value, and what to do about it.
+An error carries an English template and the values that fill it, so that whoever shows it can
+translate it (`i18n`); `str(error)` is English, one line: what happened, the value, and what to do
+about it. `code` is stable: it crosses process borders and names the class on the other side.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, TypeAlias, Union
+
+Value: TypeAlias = Union[str, int, float, "Message"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A text for people that travels as data. `str()` gives the English text.
+
+    template    English, with named placeholders as `str.format` takes them; it is the key of the
+                translation. Without values it is taken as it stands, braces included.
+    values      fill the placeholders; one that is a message is translated too
+    """
+
+    template: str
+    values: Mapping[str, Value] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.template.format_map(self.values) if self.values else self.template
+
+
+def message(template: str, /, **values: object) -> Message:
+    """A message of any values: errors become their messages, all but numbers becomes text."""
+    return Message(template, {name: _value(value) for name, value in values.items()})
+
+
+def system_reason(error: OSError) -> Message:
+    """What the operating system says of an error ("Permission denied"), as a message."""
+    return Message(error.strerror or str(error))
+
+
+def _value(value: object) -> Value:
+    if isinstance(value, RagError):
+        return value.message
+    return value if isinstance(value, str | int | float | Message) else str(value)
 
 
 class RagError(Exception):
     """Base of all errors meant for the user; shown as one line, never as a traceback."""
 
     code: ClassVar[str] = "error"
+
+    def __init__(self, template: str | Message, /, **values: object) -> None:
+        """`template` and `values` as in `Message`; a finished message is taken as it is."""
+        self.message: Message = (
+            template if isinstance(template, Message) else message(template, **values)
+        )
+        super().__init__(str(self.message))
 
 
 class InputError(RagError):

@@ -84,7 +84,8 @@ class Writers:
         model = self._known(model)
         if tuned and model == FAKE:
             raise NotFound(
-                f"the stand-ins cannot write with {tuned!r}; leave it out or choose a model"
+                "the stand-ins cannot write with {tuned!r}; leave it out or choose a model",
+                tuned=tuned,
             )
         if tuned and (found := self._shelf.find(tuned)).kind == "model":
             return _writer(str(self._shelf.tensors(tuned)))
@@ -103,7 +104,7 @@ class Writers:
             if tuned.kind == "model" and model == str(self._shelf.tensors(name)):
                 return model
         names = ", ".join(each.name for each in self.writers())
-        raise NotFound(f"no model {model!r} here; there are: {names}")
+        raise NotFound("no model {model!r} here; there are: {names}", model=model, names=names)
 
 
 def _writer(model: str, tuned: str = "") -> Writer:

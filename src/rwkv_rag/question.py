@@ -15,7 +15,9 @@ def checked_question(question: str) -> str:
         raise InputError("the question is empty; type what you want to know")
     if len(question) > LONGEST_QUESTION:
         raise InputError(
-            f"the question has {len(question):,} characters; the limit is {LONGEST_QUESTION:,}: "
-            "shorten it, or index the long text as a document"
+            "the question has {question:,} characters; the limit is "
+            "{longest_question:,}: shorten it, or index the long text as a document",
+            question=len(question),
+            longest_question=LONGEST_QUESTION,
         )
     return question.encode(errors="replace").decode()  # lone surrogates mean nothing to anyone

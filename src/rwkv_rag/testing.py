@@ -176,9 +176,14 @@ class MemoryKnowledge:
 
     def create(self, name: str, *, chunk_size: int = 400, chunk_overlap: int = 60) -> KnowledgeBase:
         if not name.strip() or not 0 <= chunk_overlap < chunk_size:
-            raise InputError(f"cannot create {name!r} with chunks of {chunk_size}/{chunk_overlap}")
+            raise InputError(
+                "cannot create {name!r} with chunks of {chunk_size}/{chunk_overlap}",
+                name=name,
+                chunk_size=chunk_size,
+                chunk_overlap=chunk_overlap,
+            )
         if name in self._bases:
-            raise AlreadyExists(f"the knowledge base {name!r} exists already")
+            raise AlreadyExists("the knowledge base {name!r} exists already", name=name)
         self._bases[name] = KnowledgeBase(name, chunk_size, chunk_overlap, "overlap")
         self._documents[name], self._chunks[name] = {}, {}
         return self._bases[name]
@@ -193,7 +198,9 @@ class MemoryKnowledge:
     def base(self, name: str) -> KnowledgeBase:
         if name not in self._bases:
             raise NotFound(
-                f"no knowledge base {name!r}; there are: {', '.join(sorted(self._bases))}"
+                "no knowledge base {name!r}; there are: {bases}",
+                name=name,
+                bases=", ".join(sorted(self._bases)),
             )
         documents, chunks = len(self._documents[name]), len(self._chunks[name])
         return replace(self._bases[name], documents=documents, chunks=chunks)
@@ -205,7 +212,7 @@ class MemoryKnowledge:
     def document(self, name: str, document: str) -> Document:
         self.base(name)
         if document not in self._documents[name]:
-            raise NotFound(f"no document {document!r} in {name!r}")
+            raise NotFound("no document {document!r} in {name!r}", document=document, name=name)
         return self._documents[name][document]
 
     def remove(self, name: str, document: str) -> None:
@@ -249,7 +256,7 @@ class MemoryKnowledge:
     def chunk(self, name: str, chunk_id: str) -> Chunk:
         self.base(name)
         if chunk_id not in self._chunks[name]:
-            raise NotFound(f"no chunk {chunk_id!r} in {name!r}")
+            raise NotFound("no chunk {chunk_id!r} in {name!r}", chunk_id=chunk_id, name=name)
         return self._chunks[name][chunk_id]
 
     def _add(self, base: KnowledgeBase, document: Document, done: int, total: int) -> IndexEvent:
@@ -289,9 +296,9 @@ def _text_document(path: Path) -> Document:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UnreadableDocument(f"cannot read {path}: {error}") from error
+        raise UnreadableDocument("cannot read {path}: {reason}", path=path, reason=error) from error
     if not text.strip():
-        raise UnreadableDocument(f"{path} is empty")
+        raise UnreadableDocument("{path} is empty", path=path)
     return text_document(path.name, text)
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rwkv_rag import errors, types
 from rwkv_rag.bus import codec
 from rwkv_rag.bus.codec import DTYPES, decode, encode, fault, raised
-from rwkv_rag.errors import BadMessage, InputError, RagError, ServiceError
+from rwkv_rag.errors import BadMessage, InputError, Message, RagError, ServiceError
 
 VALUES = [
     each
@@ -240,12 +240,13 @@ ERRORS = [each for each in vars(errors).values() if isinstance(each, type)]
 
 @pytest.mark.parametrize("kind", [each for each in ERRORS if issubclass(each, RagError)])
 def test_an_error_arrives_as_the_class_it_was(kind: type[RagError]) -> None:
-    back = raised(*fault(kind("no knowledge base '手册'")))
+    back = raised(*fault(kind("no knowledge base {name!r}", name="手册")))
     assert type(back) is kind and str(back) == "no knowledge base '手册'"
+    assert back.message == Message("no knowledge base {name!r}", {"name": "手册"})
 
 
 def test_an_error_of_a_later_version_is_still_an_error_of_the_service() -> None:
-    assert type(raised("code_of_2030", "what happened")) is ServiceError
+    assert type(raised("code_of_2030", Message("what happened"))) is ServiceError
 
 
 def test_a_kind_of_error_without_a_code_arrives_as_its_parent() -> None:
@@ -256,8 +257,15 @@ def test_a_kind_of_error_without_a_code_arrives_as_its_parent() -> None:
 
 
 def test_the_message_of_an_error_can_always_travel() -> None:
-    code, message = fault(InputError("half \ud800 " + "x" * 100_000))
-    assert len(encode([code, message])) < 20_000 and re.match(r"half \? x+", message)
+    why = InputError("half {what}", what="\ud800 " + "x" * 100_000)
+    code, text = fault(RagError("no: {why}", why=why))
+    assert len(encode([code, text])) < 20_000 and re.match(r"no: half \? x+", str(text))
+
+
+@pytest.mark.parametrize("template", ["{x.__class__}", "{x:999999999}", "{y}", "{", "{x[0]}", "{}"])
+def test_a_received_template_fills_in_nothing_but_its_values(template: str) -> None:
+    back = raised("input", Message(template, {"x": "value"}))
+    assert str(back) == template
 
 
 @given(NUMBERS)

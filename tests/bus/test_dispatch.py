@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from rwkv_rag.bus import codec, message
 from rwkv_rag.bus.dispatch import Dispatch, Full, Gone
 from rwkv_rag.bus.message import SCHEMA, pack
+from rwkv_rag.errors import Message
 from rwkv_rag.types import QueueStatus
 
 CLIENTS = [b"client 0", b"client 1"]
@@ -151,7 +152,7 @@ def test_a_worker_of_another_version_is_told_and_gets_nothing() -> None:
     scene.say(SLOTS[0], message.Join(SCHEMA + 1, b"a", "a", 4))
     scene.ask(1)
     (fault,) = scene.peers.heard(SLOTS[0], message.Fault)
-    assert fault.code == "bad_message" and "update both" in fault.message
+    assert fault.code == "bad_message" and "update both" in str(fault.message)
     assert scene.given(SLOTS[0]) == []
 
 
@@ -195,7 +196,7 @@ def test_a_request_that_waited_too_long_hears_whether_there_was_anybody() -> Non
     scene.ask(4, deadline_s=1.0)
     scene.dispatch.expire(float("inf"))
     texts = [each.message for each in scene.peers.heard(CLIENTS[0], message.Fault)]
-    assert [text.partition(" was ")[0] for text in texts] == ["no worker of s", "s"]
+    assert [str(text).partition(" was ")[0] for text in texts] == ["no worker of s", "s"]
 
 
 def test_the_status_travels_and_says_how_it_is() -> None:
@@ -254,7 +255,7 @@ class Anything(RuleBasedStateMachine):
         envelopes = {
             "value": message.Reply(id, False),
             "last": message.Reply(id, True),
-            "fault": message.Fault(id, "input", "no"),
+            "fault": message.Fault(id, "input", Message("no")),
             "end": message.End(id),
         }
         self.scene.say(slot, envelopes[how], b"x")

@@ -30,6 +30,7 @@ from rwkv_rag.bus.keyring import Keyring
 from rwkv_rag.bus.message import SCHEMA, pack
 from rwkv_rag.bus.security import PeerSecurity, RouterSecurity
 from rwkv_rag.bus.transport import Call, Incoming
+from rwkv_rag.errors import Message
 
 from .parties import calling, working
 
@@ -60,7 +61,7 @@ ENVELOPES = [
     message.Opened(7),
     message.Reply(7, True),
     message.End(7),
-    message.Fault(7, "input", "no"),
+    message.Fault(7, "input", Message("no")),
     message.Welcome(SCHEMA, "r", "s", {}),
     message.Goodbye(),
 ]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from rwkv_rag.bus import message
 from rwkv_rag.bus.message import pack
+from rwkv_rag.errors import Message
 
 REQUEST = message.Request(7, 1, 1, 60.0, True, False, "knowledge", "search", {"model": "a"})
 ENVELOPES = [
@@ -28,7 +29,7 @@ ENVELOPES = [
     message.Opened(7),
     message.Reply(7, True),
     message.End(7),
-    message.Fault(7, "busy", "忙"),
+    message.Fault(7, "busy", Message("忙", {"n": 1})),
     message.Goodbye(),
 ]
 

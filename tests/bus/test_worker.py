@@ -16,7 +16,7 @@ from rwkv_rag.bus.message import SCHEMA, pack
 from rwkv_rag.bus.router import Router
 from rwkv_rag.bus.transport import Call, Incoming
 from rwkv_rag.bus.worker import Worker
-from rwkv_rag.errors import BadMessage, Internal, NotFound
+from rwkv_rag.errors import BadMessage, Internal, Message, NotFound
 
 from .parties import ANY_PORT, QUICK, calling, routing, said, thread_of, working
 
@@ -226,7 +226,9 @@ def test_a_router_of_another_version_ends_the_worker_with_what_to_do() -> None:
         thread.start()
         for _ in range(2):  # the worker and its slot speak up
             identity, _ = socket.recv_multipart()
-            socket.send_multipart([identity, pack(message.Fault(0, "bad_message", "update both"))])
+            socket.send_multipart(
+                [identity, pack(message.Fault(0, "bad_message", Message("update both")))]
+            )
         thread.join(SOON_S)
         assert not thread.is_alive() and "update both" in str(failed[0])
 

@@ -86,21 +86,27 @@ def refusal(fault: Fault, language: Language) -> JSONResponse:
 
 
 def _too_large(limit: int) -> Refused:
-    error = InputError(f"the request is larger than {limit:,} bytes, the limit here; send less")
+    error = InputError(
+        "the request is larger than {limit:,} bytes, the limit here; send less", limit=limit
+    )
     return Refused(error, code="too_large", status=413)
 
 
 def _check_host(host: str, options: Options) -> None:
     name = _name(host)
     if not is_loopback(name) and name not in options.hosts:
-        error = NotAllowed(f"this server does not answer to the name {name!r}; use 127.0.0.1")
+        error = NotAllowed(
+            "this server does not answer to the name {name!r}; use 127.0.0.1", name=name
+        )
         raise Refused(error, code="wrong_host", status=403)
 
 
 def _check_origin(headers: Mapping[str, str]) -> None:
     origin = headers.get("origin")
     if origin is not None and origin.partition("://")[2].lower() != headers.get("host", "").lower():
-        error = NotAllowed(f"pages of {origin!r} may not use this server; call it from a program")
+        error = NotAllowed(
+            "pages of {origin!r} may not use this server; call it from a program", origin=origin
+        )
         raise Refused(error, code="wrong_origin", status=403)
 
 

@@ -36,7 +36,8 @@ class Options:
     def __post_init__(self) -> None:
         if not self.loopback and not self.token:
             raise InputError(
-                f"the API would listen on {self.host} without a token; set one, or bind 127.0.0.1"
+                "the API would listen on {host} without a token; set one, or bind 127.0.0.1",
+                host=self.host,
             )
         if self.token and (len(self.token) < 16 or not self.token.isascii()):
             raise InputError("the token of the API is too weak; give at least 16 ASCII characters")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rwkv_rag.api.options import Options
 from rwkv_rag.config import Settings
-from rwkv_rag.errors import Busy, InputError, MissingExtra, ServiceError
+from rwkv_rag.errors import Busy, InputError, MissingExtra, ServiceError, system_reason
 
 if TYPE_CHECKING:
     import uvicorn
@@ -97,7 +97,9 @@ def listening(options: Options) -> socket.socket:
         family, kind, protocol, _, address = found[0]
         listener = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise InputError(f"{options.host} is no address of this machine; use 127.0.0.1") from error
+        raise InputError(
+            "{host} is no address of this machine; use 127.0.0.1", host=options.host
+        ) from error
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
@@ -113,11 +115,14 @@ def _not_bound(error: OSError, options: Options) -> Busy | InputError:
 
     if error.errno == errno.EADDRINUSE:
         return Busy(
-            f"port {options.port} is used by another program; end it or choose another with --port"
+            "port {port} is used by another program; end it or choose another with --port",
+            port=options.port,
         )
     return InputError(
-        f"the API cannot listen on {options.host}:{options.port} ({error.strerror}); "
-        "choose another address"
+        "the API cannot listen on {host}:{port} ({reason}); choose another address",
+        host=options.host,
+        port=options.port,
+        reason=system_reason(error),
     )
 
 

@@ -6,7 +6,7 @@ import os
 import secrets
 from pathlib import Path
 
-from rwkv_rag.errors import InputError
+from rwkv_rag.errors import InputError, system_reason
 
 
 def token_file(home: Path) -> Path:
@@ -23,19 +23,23 @@ def kept_token(home: Path) -> str:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         return _written(path) or read_token(path)
     except OSError as error:
-        raise InputError(f"{path} cannot be used as the token ({error.strerror})") from error
+        raise InputError(
+            "{path} cannot be used as the token ({reason})", path=path, reason=system_reason(error)
+        ) from error
 
 
 def read_token(path: Path) -> str:
     """The token in a file. Raises InputError for one that is empty, or that others can read."""
     try:
         if os.name == "posix" and path.stat().st_mode & 0o077:
-            raise InputError(f"{path} can be read by others; run: chmod 600 {path}")
+            raise InputError("{path} can be read by others; run: chmod 600 {path}", path=path)
         token = path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError as error:
-        raise InputError(f"{path} cannot be used as the token ({error.strerror})") from error
+        raise InputError(
+            "{path} cannot be used as the token ({reason})", path=path, reason=system_reason(error)
+        ) from error
     if not token:
-        raise InputError(f"{path} is empty; delete it and a new token is made")
+        raise InputError("{path} is empty; delete it and a new token is made", path=path)
     return token
 
 

@@ -38,14 +38,15 @@ class Address:
         scheme, mark, rest = text.partition("://")
         if not mark or scheme not in ("tcp", "ipc", "inproc"):
             raise InputError(
-                f"the address {text!r} must be tcp://HOST:PORT, ipc:///PATH or inproc://NAME"
+                "the address {text!r} must be tcp://HOST:PORT, ipc:///PATH or inproc://NAME",
+                text=text,
             )
         if scheme == "tcp":
             return _tcp(text, rest)
         if scheme == "ipc":
             _check_path(text, rest)
         elif not rest or not rest.isprintable():
-            raise InputError(f"the address {text!r} has no name; write inproc://NAME")
+            raise InputError("the address {text!r} has no name; write inproc://NAME", text=text)
         return cls(cast("Scheme", scheme), rest)
 
     @property
@@ -74,12 +75,18 @@ class Address:
 def _tcp(text: str, rest: str) -> Address:
     match = _TCP.fullmatch(rest)
     if not match:
-        raise InputError(f"the address {text!r} has no port; write tcp://HOST:PORT")
+        raise InputError("the address {text!r} has no port; write tcp://HOST:PORT", text=text)
     host = match["six"] or match["host"]
     if not (_is_six(host) if match["six"] else _HOST.fullmatch(host)):
-        raise InputError(f"the address {text!r} has no usable host; write tcp://HOST:PORT")
+        raise InputError(
+            "the address {text!r} has no usable host; write tcp://HOST:PORT", text=text
+        )
     if not _PORT.fullmatch(match["port"]) or int(match["port"]) > MAX_PORT:
-        raise InputError(f"the port of {text!r} must be a number from 0 to {MAX_PORT}")
+        raise InputError(
+            "the port of {text!r} must be a number from 0 to {max_port}",
+            text=text,
+            max_port=MAX_PORT,
+        )
     return Address("tcp", host, int(match["port"]))
 
 
@@ -93,10 +100,15 @@ def _is_six(text: str) -> bool:
 def _check_path(text: str, path: str) -> None:
     """A path that a socket can have: absolute, printable, short enough for the system."""
     if not Path(path).is_absolute() or not path.isprintable() or path.endswith("/"):
-        raise InputError(f"the address {text!r} needs the whole path of a file: ipc:///PATH")
+        raise InputError(
+            "the address {text!r} needs the whole path of a file: ipc:///PATH", text=text
+        )
     size = len(os.fsencode(path))
     if size > MAX_PATH_BYTES:
         raise InputError(
-            f"the address {text!r} has a path of {size} bytes; sockets take {MAX_PATH_BYTES}:"
-            " choose a shorter directory with --home, or tcp"
+            "the address {text!r} has a path of {size} bytes; sockets take "
+            "{max_path_bytes}: choose a shorter directory with --home, or tcp",
+            text=text,
+            size=size,
+            max_path_bytes=MAX_PATH_BYTES,
         )

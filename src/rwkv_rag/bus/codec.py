@@ -15,17 +15,19 @@ so that they can be used where they lie. Decoded arrays are read-only.
 from __future__ import annotations
 
 import os
+import re
 import struct
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from math import prod
 from pathlib import Path, PurePath
+from string import Formatter
 from typing import Any, TypeAlias, get_args, get_origin
 
 import msgspec
 import numpy as np
 
-from rwkv_rag.errors import BadMessage, RagError, ServiceError
+from rwkv_rag.errors import BadMessage, Message, RagError, ServiceError, Value
 
 Data: TypeAlias = bytes | bytearray | memoryview
 MAX_MESSAGE_BYTES = 256 << 20
@@ -38,6 +40,7 @@ DTYPES = frozenset(
     | {f"<{kind}{size}" for kind in "iu" for size in (2, 4, 8)}
     | {"<f2", "<f4", "<f8"}
 )
+_FORMAT = re.compile(r"[,.\d]{0,4}[a-z%]?")
 _HEAD = struct.Struct("<3sB")
 _EXTENSION = struct.Struct(">BIb")  # what msgpack puts before an extension of 64 KiB or more
 _EXT32 = 0xC9
@@ -57,7 +60,7 @@ def pieces(value: Any) -> tuple[Data, ...]:
             return _array_pieces(value)
         data = _encoder.encode(value)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise BadMessage(f"a value cannot be sent: {_line(error)}") from error
+        raise BadMessage("a value cannot be sent: {reason}", reason=_line(error)) from error
     if len(data) > MAX_MESSAGE_BYTES:
         raise _too_large(len(data))
     return (data,)
@@ -72,18 +75,51 @@ def decode(data: Data, wanted: Any) -> Any:
     except RagError:
         raise
     except (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise BadMessage(f"a message cannot be read: {_line(error)}") from error
+        raise BadMessage("a message cannot be read: {reason}", reason=_line(error)) from error
 
 
-def fault(error: RagError) -> tuple[str, str]:
+def fault(error: RagError) -> tuple[str, Message]:
     """What crosses of an error; `raised` makes it the same class on the other side."""
-    message = str(error).encode("utf-8", "replace").decode("utf-8")
-    return error.code, message[:MAX_FAULT_CHARACTERS]
+    return error.code, _shortened(error.message)
 
 
-def raised(code: str, message: str) -> RagError:
+def raised(code: str, message: Message) -> RagError:
     """The error a fault stands for; a code of a later version becomes a ServiceError."""
-    return _by_code().get(code, ServiceError)(message)
+    return _by_code().get(code, ServiceError)(_checked(message))
+
+
+def _shortened(text: Message) -> Message:
+    """The message with values of a length that can be sent, in valid Unicode."""
+
+    def value(given: Value) -> Value:
+        if isinstance(given, Message):
+            return _shortened(given)
+        return _sendable(given) if isinstance(given, str) else given
+
+    values = {name: value(given) for name, given in text.values.items()}
+    return Message(_sendable(text.template), values)
+
+
+def _sendable(text: str) -> str:
+    return text[:MAX_FAULT_CHARACTERS].encode("utf-8", "replace").decode("utf-8")
+
+
+def _checked(text: Message) -> Message:
+    """A received message; where its template is more than names and short formats, as plain text.
+
+    `str.format` would otherwise follow attributes, and fill any width, as the sender likes.
+    """
+    values = {name: _checked_value(value) for name, value in text.values.items()}
+    try:
+        fields = [part[1:3] for part in Formatter().parse(text.template) if part[1] is not None]
+    except ValueError:
+        return Message(text.template)
+    plain = all(name in values and _FORMAT.fullmatch(spec or "") for name, spec in fields)
+    return Message(text.template, values) if plain else Message(text.template)
+
+
+def _checked_value(value: Value) -> Value:
+    return _checked(value) if isinstance(value, Message) else value
 
 
 @cache
@@ -99,7 +135,11 @@ def _by_code() -> dict[str, type[RagError]]:
 
 def _too_large(size: int) -> BadMessage:
     limit = MAX_MESSAGE_BYTES >> 20
-    return BadMessage(f"a message of {size >> 20} MB is over the limit of {limit} MB; send less")
+    return BadMessage(
+        "a message of {size} MB is over the limit of {limit} MB; send less",
+        size=size >> 20,
+        limit=limit,
+    )
 
 
 def _line(error: BaseException) -> str:

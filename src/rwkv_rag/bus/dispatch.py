@@ -123,7 +123,9 @@ class Dispatch:
         full = len(asked) >= MAX_REQUESTS or len(self._clients) >= MAX_CLIENTS
         slot = None if full else self.staff.take()
         if full or (slot is None and not self.backlog.add(pending)):
-            busy = Busy(f"{self._service} has too many requests waiting; try again later")
+            busy = Busy(
+                "{service} has too many requests waiting; try again later", service=self._service
+            )
             return self._refuse(client, request.id, busy)
         asked[request.id] = pending
         self._clients[client] = asked
@@ -360,9 +362,13 @@ class Dispatch:
         waited = f"{pending.message.deadline_s:g} s"
         if not len(self.staff):
             return DeadlineExceeded(
-                f"no worker of {self._service} was there for {waited}; see `rwkv-rag status`"
+                "no worker of {service} was there for {waited}; see `rwkv-rag status`",
+                service=self._service,
+                waited=waited,
             )
-        return DeadlineExceeded(f"{self._service} was busy for {waited}; try again later")
+        return DeadlineExceeded(
+            "{service} was busy for {waited}; try again later", service=self._service, waited=waited
+        )
 
     @property
     def idle(self) -> bool:
@@ -388,5 +394,7 @@ class Dispatch:
 
 def _other_version(schema: int) -> BadMessage:
     return BadMessage(
-        f"the other side speaks version {schema} of the bus, this one {SCHEMA}; update both"
+        "the other side speaks version {schema} of the bus, this one {schema2}; update both",
+        schema=schema,
+        schema2=SCHEMA,
     )

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import zmq
 
-from rwkv_rag.errors import AlreadyExists, InputError, NotFound
+from rwkv_rag.errors import AlreadyExists, InputError, NotFound, system_reason
 
 MAX_FILE_BYTES = 64 << 10
 _NAME = re.compile(r"\w[\w.-]{0,63}")
@@ -46,7 +46,9 @@ class Keyring:
     def server(self) -> Key:
         """The server's pair. Raises InputError where none was made, or others can read it."""
         if not _present(self._server):
-            raise InputError(f"there are no keys in {self.folder}; make them with `rwkv-rag keys`")
+            raise InputError(
+                "there are no keys in {folder}; make them with `rwkv-rag keys`", folder=self.folder
+            )
         return _read_secret(self._server)
 
     def make(self) -> Key:
@@ -67,7 +69,7 @@ class Keyring:
         public_file, server = self._file(name), self.make()
         if _present(public_file):
             raise AlreadyExists(
-                f"{name} has a key already; remove it first, or choose another name"
+                "{name} has a key already; remove it first, or choose another name", name=name
             )
         pair = _pair()
         peer = Key(pair.public, pair.secret, server.public)
@@ -83,14 +85,19 @@ class Keyring:
             self._file(name).unlink()
         except (FileNotFoundError, NotADirectoryError):
             known = ", ".join(self.peers()) or "none"
-            raise NotFound(f"no key is called {name}; there are: {known}") from None
+            raise NotFound(
+                "no key is called {name}; there are: {known}", name=name, known=known
+            ) from None
         except OSError as error:
-            raise InputError(f"the key {name} cannot be removed: {error.strerror}") from error
+            raise InputError(
+                "the key {name} cannot be removed: {reason}", name=name, reason=system_reason(error)
+            ) from error
 
     def _file(self, name: str) -> Path:
         if not _NAME.fullmatch(name):
             raise InputError(
-                f"the name {name!r} cannot be used; take letters, digits, '-', '_' and '.'"
+                "the name {name!r} cannot be used; take letters, digits, '-', '_' and '.'",
+                name=name,
             )
         return self.allowed / f"{name}.key"
 
@@ -100,8 +107,9 @@ def read_peer(file: Path) -> Key:
     key = _read_secret(file)
     if not key.server:
         raise InputError(
-            f"{file} is the key of no peer; make one with `rwkv-rag keys add` where the services"
-            " are"
+            "{file} is the key of no peer; make one with `rwkv-rag keys add` where the "
+            "services are",
+            file=file,
         )
     return key
 
@@ -135,13 +143,16 @@ def _read_secret(file: Path) -> Key:
     try:
         if os.name == "posix" and file.stat().st_mode & 0o077:
             raise InputError(
-                f"{file} can be read by others and is not safe to use; run chmod 600 {file}"
+                "{file} can be read by others and is not safe to use; run chmod 600 {file}",
+                file=file,
             )
         key = _parsed(file)
     except OSError as error:
-        raise InputError(f"the key {file} cannot be read: {error.strerror}") from error
+        raise InputError(
+            "the key {file} cannot be read: {reason}", file=file, reason=system_reason(error)
+        ) from error
     if not key.public or not key.secret:
-        raise InputError(f"{file} holds no key; make one with `rwkv-rag keys add`")
+        raise InputError("{file} holds no key; make one with `rwkv-rag keys add`", file=file)
     return key
 
 
@@ -151,7 +162,9 @@ def _present(file: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
-        raise InputError(f"the key {file} cannot be read: {error.strerror}") from error
+        raise InputError(
+            "the key {file} cannot be read: {reason}", file=file, reason=system_reason(error)
+        ) from error
     return True
 
 
@@ -172,7 +185,9 @@ def _make_folders(allowed: Path) -> None:
         allowed.parent.chmod(0o700)
         allowed.mkdir(exist_ok=True)
     except OSError as error:
-        raise InputError(f"{allowed.parent} cannot be made: {error.strerror}") from error
+        raise InputError(
+            "{parent} cannot be made: {reason}", parent=allowed.parent, reason=system_reason(error)
+        ) from error
 
 
 def _write(file: Path, key: Key, title: str) -> None:
@@ -183,12 +198,18 @@ def _write(file: Path, key: Key, title: str) -> None:
     try:
         handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        raise AlreadyExists(f"{file} is there already; choose another file with --out") from None
+        raise AlreadyExists(
+            "{file} is there already; choose another file with --out", file=file
+        ) from None
     except OSError as error:
-        raise InputError(f"{file} cannot be written: {error.strerror}") from error
+        raise InputError(
+            "{file} cannot be written: {reason}", file=file, reason=system_reason(error)
+        ) from error
     try:
         with open(handle, "w", encoding="utf-8") as stream:
             stream.write(text)
     except OSError as error:  # a full disk; half a key would only be in the way
         file.unlink(missing_ok=True)
-        raise InputError(f"{file} cannot be written: {error.strerror}") from error
+        raise InputError(
+            "{file} cannot be written: {reason}", file=file, reason=system_reason(error)
+        ) from error

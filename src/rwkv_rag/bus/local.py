@@ -59,7 +59,9 @@ class _LocalCall:
         try:
             return type(**self._arguments)
         except TypeError as error:
-            raise BadMessage(f"the arguments of {self.method} do not fit: {error}") from error
+            raise BadMessage(
+                "the arguments of {method} do not fit: {reason}", method=self.method, reason=error
+            ) from error
 
     def cancelled(self) -> bool:
         return self.gone

@@ -16,7 +16,7 @@ from typing import Annotated, Any, TypeAlias
 import msgspec
 from msgspec import Meta, Struct
 
-from rwkv_rag.errors import BadMessage
+from rwkv_rag.errors import BadMessage, Message
 
 SCHEMA = 1
 MAX_ENVELOPE_BYTES = 16_384
@@ -125,7 +125,7 @@ class Fault(Struct, array_like=True, tag=11, gc=False):
 
     id: Id
     code: str
-    message: str
+    message: Message
 
 
 class Beat(Struct, array_like=True, tag=12):
@@ -157,4 +157,4 @@ pack = msgspec.msgpack.Encoder().encode
 
 def unreadable(error: Exception) -> BadMessage:
     """For what decoding an envelope raised."""
-    return BadMessage(f"no envelope of this bus: {' '.join(str(error).split())}")
+    return BadMessage("no envelope of this bus: {split}", split=" ".join(str(error).split()))

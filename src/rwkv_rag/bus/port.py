@@ -173,5 +173,7 @@ def _bound(socket: zmq.Socket[bytes], address: Address) -> Address:
 def unusable(address: Address, error: zmq.ZMQError | OSError) -> RagError:
     """Why the address cannot be bound."""
     if error.errno == zmq.EADDRINUSE:
-        return Busy(f"the address {address.url} is in use by another program")
-    return InputError(f"the address {address.url} cannot be used: {error.strerror}")
+        return Busy("the address {url} is in use by another program", url=address.url)
+    return InputError(
+        "the address {url} cannot be used: {reason}", url=address.url, reason=error.strerror
+    )

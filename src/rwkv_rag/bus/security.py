@@ -125,8 +125,9 @@ def check_open(address: Address, security: Security | None) -> None:
     """Refuse to bind or connect beyond this machine without keys. Raises InputError."""
     if security is None and not address.loopback:
         raise InputError(
-            f"{address.url} is not on this machine alone and needs keys; make them with"
-            " `rwkv-rag keys`, or use 127.0.0.1"
+            "{url} is not on this machine alone and needs keys; make them with `rwkv-rag "
+            "keys`, or use 127.0.0.1",
+            url=address.url,
         )
 
 
@@ -134,10 +135,11 @@ def refusal(url: str, has_keys: bool) -> NotAllowed:
     """For one who is not let in."""
     if has_keys:
         return NotAllowed(
-            f"{url} does not accept the keys of this side; make new ones there with"
-            " `rwkv-rag keys add`"
+            "{url} does not accept the keys of this side; make new ones there with "
+            "`rwkv-rag keys add`",
+            url=url,
         )
-    return NotAllowed(f"{url} asks for keys; make them there with `rwkv-rag keys add`")
+    return NotAllowed("{url} asks for keys; make them there with `rwkv-rag keys add`", url=url)
 
 
 def shut_out() -> NotAllowed:

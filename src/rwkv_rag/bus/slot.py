@@ -179,7 +179,11 @@ class Slot:
             if received is not None:
                 self._take_note(request, received[0])
             elif time.monotonic() > until:
-                raise DeadlineExceeded(f"nobody fetched from {request.method} for {PATIENCE_S:g} s")
+                raise DeadlineExceeded(
+                    "nobody fetched from {method} for {patience_s:g} s",
+                    method=request.method,
+                    patience_s=PATIENCE_S,
+                )
         return False
 
     def _take_note(self, request: Request, said: Any) -> None:
@@ -195,7 +199,7 @@ class Slot:
             return error
         what = f"{request.target}.{request.method}"
         _log.error("%s: %s failed", self._name, what, exc_info=error)
-        return Internal(f"{what} failed in {self._name}; its log says more")
+        return Internal("{what} failed in {name}; its log says more", what=what, name=self._name)
 
 
 def _close(values: Iterator[Any]) -> None:

@@ -68,7 +68,11 @@ class Stream:
             raise StopIteration
         if type(said) is message.Fault:
             raise codec.raised(said.code, said.message)
-        raise BadMessage(f"{self._call.method} answered out of turn: {type(said).__name__}")
+        raise BadMessage(
+            "{method} answered out of turn: {name}",
+            method=self._call.method,
+            name=type(said).__name__,
+        )
 
     def close(self) -> None:
         """Cancel the call if it is not over; a thread that waits for a value is told to stop."""

@@ -73,7 +73,9 @@ class ZeroMQ:
             return iter((codec.decode(body, call.returns),))
         if kind is message.Fault:
             raise codec.raised(said.code, said.message)
-        raise BadMessage(f"{call.method} answered out of turn: {kind.__name__}")
+        raise BadMessage(
+            "{method} answered out of turn: {name}", method=call.method, name=kind.__name__
+        )
 
     def _begin(self, call: Call) -> tuple[Line, int, Any, codec.Data]:
         """Ask, once more if need be and allowed, and wait for the first word."""
@@ -209,14 +211,16 @@ class ZeroMQ:
         """What the caller hears when the line or the router failed it."""
         what = f"{call.target}.{call.method}"
         if isinstance(error, Late):
-            return DeadlineExceeded(f"{what} gave no reply in {call.deadline_s:g} s")
+            return DeadlineExceeded(
+                "{what} gave no reply in {deadline_s:g} s", what=what, deadline_s=call.deadline_s
+            )
         if isinstance(error, Forgotten):
-            return WorkerLost(f"the router went away during {what}; ask again")
+            return WorkerLost("the router went away during {what}; ask again", what=what)
         return self._away(error)
 
     def _away(self, error: Exception) -> Unreachable:
         if isinstance(error, Lost):
             return Unreachable(
-                f"nobody answers at {self.front}; start the services with `rwkv-rag up`"
+                "nobody answers at {front}; start the services with `rwkv-rag up`", front=self.front
             )
         return Unreachable("the connection was closed; open it again")

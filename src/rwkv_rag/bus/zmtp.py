@@ -151,7 +151,11 @@ class Reader:
 
     def _open(self, flags: int, size: int, begin: bytes) -> None:
         if size > MAX_FRAME_BYTES:
-            raise BadMessage(f"a frame of {size} bytes is over the limit of {MAX_FRAME_BYTES}")
+            raise BadMessage(
+                "a frame of {size} bytes is over the limit of {max_frame_bytes}",
+                size=size,
+                max_frame_bytes=MAX_FRAME_BYTES,
+            )
         self.large = _memory(min(size, max(STEP_BYTES, len(begin))))
         self.large[: len(begin)] = begin
         self._flags, self._size, self._have = flags, size, len(begin)

@@ -43,7 +43,7 @@ def api(
         raise MissingExtra("the API needs FastAPI; install it with: pip install 'rwkv-rag[api]'")
     settings = here.settings
     if settings.model not in (BUILTIN, FAKE) and not Path(settings.model).exists():
-        raise NotFound(f"no such model file: {settings.model}")
+        raise NotFound("no such model file: {model}", model=settings.model)
     arguments = ["--home", str(settings.home), "--lang", settings.language]
     arguments += ["--host", host, "--port", str(port), "--connect", settings.connect]
     if settings.named:

@@ -77,7 +77,8 @@ def rebuild(
     if problems:
         _report(here.screen, problems)
         raise CorruptData(
-            f"the stored documents of {name} are damaged; delete it and index your documents again"
+            "the stored documents of {name} are damaged; delete it and index your documents again",
+            name=name,
         )
     here.screen.say("rebuilt {name}", name=name)
 

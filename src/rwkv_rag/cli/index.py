@@ -14,7 +14,7 @@ import typer
 from rwkv_rag.cli.options import DEFAULT_KB, Connect, Home, Kb, Key, session
 from rwkv_rag.cli.screen import Screen
 from rwkv_rag.config import Settings
-from rwkv_rag.errors import Busy, InputError, NotFound, RagError
+from rwkv_rag.errors import Busy, InputError, NotFound, RagError, system_reason
 from rwkv_rag.interfaces import Knowledge
 from rwkv_rag.messages import explain_reason
 from rwkv_rag.types import IndexEvent, KnowledgeBase
@@ -82,9 +82,11 @@ def _check(path: Path) -> None:
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
-        raise NotFound(f"{path} does not exist; check the path") from None
+        raise NotFound("{path} does not exist; check the path", path=path) from None
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+        raise InputError(
+            "{path} cannot be read: {reason}", path=path, reason=system_reason(error)
+        ) from error
 
 
 def _ensure_base(
@@ -108,8 +110,11 @@ def _ensure_base(
     )
     if wanted != (base.chunk_size, base.chunk_overlap):
         raise InputError(
-            f"the knowledge base {name!r} was made with chunk size {base.chunk_size} and overlap "
-            f"{base.chunk_overlap}; leave these options out or use another base"
+            "the knowledge base {name!r} was made with chunk size {chunk_size} and "
+            "overlap {chunk_overlap}; leave these options out or use another base",
+            name=name,
+            chunk_size=base.chunk_size,
+            chunk_overlap=base.chunk_overlap,
         )
     return False
 

@@ -270,7 +270,7 @@ def _said(screen: Screen, job: TuneJob) -> str:
 def _ended(screen: Screen, job: TuneJob, *, quiet: bool) -> None:
     """Say how a job ended. Raises TuningFailed where it failed."""
     if job.status == "failed":
-        raise TuningFailed(f"job {job.id} failed: {job.reason}")
+        raise TuningFailed("job {id} failed: {reason}", id=job.id, reason=job.reason)
     if quiet or job.status in UNFINISHED:
         return
     if job.status != "done":

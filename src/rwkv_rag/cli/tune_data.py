@@ -17,7 +17,7 @@ import typer
 
 from rwkv_rag.cli.options import Connect, Home, Json, Key, session
 from rwkv_rag.cli.screen import Screen
-from rwkv_rag.errors import AlreadyExists, InputError
+from rwkv_rag.errors import AlreadyExists, InputError, system_reason
 from rwkv_rag.messages import explain_reason
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def rows(
     """Make training rows from a knowledge base: questions, passages, answers, refusals."""
     here = session(ctx, home, model, connect=connect, key=key)
     if out.exists():
-        raise AlreadyExists(f"{out} exists already; choose another name or delete it")
+        raise AlreadyExists("{out} exists already; choose another name or delete it", out=out)
     made, writer = 0, ""
     with (
         here.parts(writes=True) as parts,
@@ -126,12 +126,14 @@ def _prefix(file: Path, out: Path | None) -> Path:
     if file.suffix.lower() in (".bin", ".idx"):
         return file.with_suffix("")
     if out is None:
-        raise InputError(f"there is no name for the tokens of {file}; give OUT after it")
+        raise InputError("there is no name for the tokens of {file}; give OUT after it", file=file)
     prefix = out.with_suffix("") if out.suffix in (".bin", ".idx") else out
     for ending in (".bin", ".idx", ".mask"):
         path = prefix.with_name(prefix.name + ending)
         if path.exists():
-            raise AlreadyExists(f"{path} exists already; choose another name or delete it")
+            raise AlreadyExists(
+                "{path} exists already; choose another name or delete it", path=path
+            )
     return prefix
 
 
@@ -143,7 +145,9 @@ def _fresh(path: Path) -> Iterator[TextIO]:
         with path.open("x", encoding="utf-8") as file:
             yield file
     except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
+        raise InputError(
+            "{path} cannot be written: {reason}", path=path, reason=system_reason(error)
+        ) from error
     finally:
         if path.is_file() and not path.stat().st_size:
             path.unlink()

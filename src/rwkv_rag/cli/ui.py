@@ -30,7 +30,7 @@ def ui(
         raise MissingExtra("the pages need Streamlit; install it with: pip install 'rwkv-rag[ui]'")
     settings = here.settings
     if settings.model not in (BUILTIN, FAKE) and not Path(settings.model).exists():
-        raise NotFound(f"no such model file: {settings.model}")
+        raise NotFound("no such model file: {model}", model=settings.model)
     arguments = ["--home", str(settings.home), "--lang", settings.language, "--port", str(port)]
     arguments += [] if browser else ["--no-browser"]
     arguments += ["--model", settings.model] if settings.named else []

@@ -112,7 +112,9 @@ def down(ctx: typer.Context, home: Home = None) -> None:
     deadline = time.monotonic() + DOWN_S
     while held(here.settings.home):
         if time.monotonic() > deadline:
-            raise Busy(f"process {found.pid} has not stopped yet; wait, or end it with kill")
+            raise Busy(
+                "process {pid} has not stopped yet; wait, or end it with kill", pid=found.pid
+            )
         time.sleep(LOOK_S)
     here.screen.say("everything is stopped")
     return None
@@ -132,7 +134,11 @@ def restart(
     with _supervision(found) as supervision:
         *_, last = supervision.restart(service)
     if last.state != "ready":
-        raise InputError(f"{service} did not start again: {last.reason or last.state}")
+        raise InputError(
+            "{service} did not start again: {reason}",
+            service=service,
+            reason=last.reason or last.state,
+        )
     here.screen.say("{service} runs again", service=service)
 
 
@@ -156,7 +162,9 @@ def worker(
     from rwkv_rag.processes.joining import join
 
     if device not in ("auto", "cpu"):
-        raise InputError(f"--device is {device!r}; allowed: auto or cpu (models run on the CPU)")
+        raise InputError(
+            "--device is {device!r}; allowed: auto or cpu (models run on the CPU)", device=device
+        )
     effective = _effective(ctx, home, file, model=model, tuned=tuned)
     told = Told(Screen(effective.settings.language))
     joined = join(effective, service, connect, key=key, num_workers=num_workers, listener=told)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rwkv_rag.config import place
-from rwkv_rag.errors import InputError
+from rwkv_rag.errors import InputError, system_reason
 from rwkv_rag.types import Language
 
 BUILTIN = "builtin"
@@ -54,11 +54,13 @@ class Settings:
 
     def __post_init__(self) -> None:
         if _exists(self.home) and not self.home.is_dir():
-            raise InputError(f"the home {self.home} is not a directory; choose another with --home")
+            raise InputError(
+                "the home {home} is not a directory; choose another with --home", home=self.home
+            )
         if not self.model.strip():
             raise InputError("the model is empty; give the path of a checkpoint, or builtin")
         if not 1 <= self.top_k <= 100:
-            raise InputError(f"top-k must be between 1 and 100, not {self.top_k}")
+            raise InputError("top-k must be between 1 and 100, not {top_k}", top_k=self.top_k)
 
 
 def load(
@@ -142,7 +144,7 @@ def locale_language(environ: Mapping[str, str] | None = None) -> Language:
     environ = os.environ if environ is None else environ
     own = environ.get("RWKV_RAG_LANG", "")
     if own and own.lower()[:2] not in ("zh", "en"):
-        raise InputError(f"RWKV_RAG_LANG is {own!r}; the languages are zh and en")
+        raise InputError("RWKV_RAG_LANG is {own!r}; the languages are zh and en", own=own)
     for name in ("RWKV_RAG_LANG", "LC_ALL", "LC_MESSAGES", "LANG"):
         if value := environ.get(name):
             return "zh" if value.lower().startswith("zh") else "en"
@@ -199,8 +201,9 @@ def _exists(home: Path) -> bool:
         return home.exists()
     except OSError as error:  # under a directory that may not be read, for instance
         raise InputError(
-            f"{home} cannot be used as the data directory ({error.strerror}); "
-            "choose another with --home"
+            "{home} cannot be used as the data directory ({reason}); choose another with --home",
+            home=home,
+            reason=system_reason(error),
         ) from error
 
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from rwkv_rag.config.place import NAME
 from rwkv_rag.config.ragq import SERVICES, Ragq
 from rwkv_rag.config.renamed import better
-from rwkv_rag.errors import InputError
+from rwkv_rag.errors import InputError, system_reason
 
 LIMIT = 1 << 16  # bytes
 
@@ -27,8 +27,10 @@ def read(path: Path) -> Ragq:
     given = _parsed(path, _text(path))
     if given is not None and not isinstance(given, dict):
         raise InputError(
-            f"{path}: the file holds {_kind(given)} where a map of sections belongs;"
-            " begin with a line like llm:"
+            "{path}: the file holds {given} where a map of sections belongs; begin with "
+            "a line like llm:",
+            path=path,
+            given=_kind(given),
         )
     ragq = _validated(path, _without_nothing(given or {}))
     _check(path, ragq)
@@ -46,16 +48,25 @@ def _text(path: Path) -> str:
     try:
         content = path.read_bytes()
     except IsADirectoryError as error:
-        raise InputError(f"{path} is a directory; --config takes a file") from error
+        raise InputError("{path} is a directory; --config takes a file", path=path) from error
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror})") from error
+        raise InputError(
+            "{path} cannot be read ({reason})", path=path, reason=system_reason(error)
+        ) from error
     if len(content) > LIMIT:
-        raise InputError(f"{path} has {len(content)} bytes; a configuration has at most {LIMIT}")
+        raise InputError(
+            "{path} has {content} bytes; a configuration has at most {limit}",
+            path=path,
+            content=len(content),
+            limit=LIMIT,
+        )
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{path}: line {line} is not UTF-8; save the file as UTF-8") from error
+        raise InputError(
+            "{path}: line {line} is not UTF-8; save the file as UTF-8", path=path, line=line
+        ) from error
 
 
 class _Loader(yaml.SafeLoader):
@@ -86,12 +97,18 @@ def _parsed(path: Path, text: str) -> Any:
     except yaml.MarkedYAMLError as error:
         mark, problem = error.problem_mark or error.context_mark, error.problem or error.context
         line = f"line {mark.line + 1}" if mark else "the file"
-        raise InputError(f"{path}: {line} is not YAML: {_flat(problem)}") from error
+        raise InputError(
+            "{path}: {line} is not YAML: {problem}", path=path, line=line, problem=_flat(problem)
+        ) from error
     except yaml.reader.ReaderError as error:
         line = f"line {text.count(chr(10), 0, error.position) + 1}"
-        raise InputError(f"{path}: {line} is not YAML: a control character") from error
+        raise InputError(
+            "{path}: {line} is not YAML: a control character", path=path, line=line
+        ) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: the file is not YAML: {_flat(error)}") from error
+        raise InputError(
+            "{path}: the file is not YAML: {reason}", path=path, reason=_flat(error)
+        ) from error
 
 
 def _flat(said: object) -> str:
@@ -110,13 +127,13 @@ def _without_nothing(given: Mapping[Any, Any]) -> dict[Any, Any]:
 def _validated(path: Path, given: dict[Any, Any]) -> Ragq:
     for key in _keys(given):
         if not isinstance(key, str):
-            raise InputError(f"{path}: {_short(key)} is no key; keys are words")
+            raise InputError("{path}: {key} is no key; keys are words", path=path, key=_short(key))
     try:
         return Ragq.model_validate(given)
     except ValidationError as error:
         # A wrong key first: it often explains what else is wrong.
         first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
-        raise InputError(f"{path}: {_explained(first)}") from error
+        raise InputError("{path}: {first}", path=path, first=_explained(first)) from error
 
 
 def _keys(given: Mapping[Any, Any]) -> Iterator[Any]:
@@ -163,8 +180,11 @@ def _check(path: Path, ragq: Ragq) -> None:
     """What no key alone can be blamed for."""
     if ragq.index.chunk_overlap * 2 >= ragq.index.chunk_size:
         raise InputError(
-            f"{path}: index.chunk_overlap is {ragq.index.chunk_overlap}; "
-            f"it must be less than half of index.chunk_size, {ragq.index.chunk_size}"
+            "{path}: index.chunk_overlap is {chunk_overlap}; it must be less than half "
+            "of index.chunk_size, {chunk_size}",
+            path=path,
+            chunk_overlap=ragq.index.chunk_overlap,
+            chunk_size=ragq.index.chunk_size,
         )
     check_ports(path, ragq)
 
@@ -175,8 +195,11 @@ def check_ports(path: Path | None, ragq: Ragq) -> None:
     for key, port in ports(ragq):
         if port in taken:
             raise InputError(
-                f"{path or NAME}: {taken[port]} and {key} are both {port};"
-                " give each a port of its own"
+                "{path}: {taken} and {key} are both {port}; give each a port of its own",
+                path=path or NAME,
+                taken=taken[port],
+                key=key,
+                port=port,
             )
         taken[port] = key
 

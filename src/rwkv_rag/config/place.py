@@ -24,7 +24,9 @@ def find(given: Path | None, home: Path, environ: Mapping[str, str]) -> Path | N
         named = named.expanduser().absolute()
         if not _there(named):
             asked = "--config" if given else VARIABLE
-            raise NotFound(f"no such configuration file: {named}; check {asked}")
+            raise NotFound(
+                "no such configuration file: {named}; check {asked}", named=named, asked=asked
+            )
         return named
     places = (Path.cwd() / NAME, home / NAME)
     return next((place for place in places if _there(place)), None)

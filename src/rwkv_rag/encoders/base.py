@@ -29,7 +29,9 @@ class Base:
         checkpoint = load_checkpoint(folder / MODEL)
         self.tokenizer = Tokenizer.from_file(folder / VOCABULARY)
         if self.tokenizer.vocab_size > checkpoint.shape.vocab:
-            raise CorruptData(f"{folder}: vocabulary and model do not belong together")
+            raise CorruptData(
+                "{folder}: vocabulary and model do not belong together", folder=folder
+            )
         self.id = f"{self.manifest.name}-{checkpoint.sha256[:12]}"
         self.model = X070(checkpoint, dtype=dtype, threads=threads)
         self.newline = newline_id(self.tokenizer)
@@ -41,7 +43,9 @@ class Base:
         try:
             return self._heads[f"heads.{name}"]
         except KeyError:
-            raise CorruptData(f"the model lacks heads.{name}; it cannot take this role") from None
+            raise CorruptData(
+                "the model lacks heads.{name}; it cannot take this role", name=name
+            ) from None
 
     def block(self, prefix: str) -> Block:
         """An RWKV-7 block of a head, such as "read.block."."""

@@ -74,9 +74,11 @@ class Manifest:
             values["reading"] = {n: Reading(**v) for n, v in values.get("reading", {}).items()}
             return cls(**values)
         except FileNotFoundError:
-            raise NotFound(f"no manifest at {path}; install rwkv-rag again") from None
+            raise NotFound("no manifest at {path}; install rwkv-rag again", path=path) from None
         except (OSError, ValueError, TypeError, AttributeError) as error:
-            raise CorruptData(f"{path} is damaged ({error}); install rwkv-rag again") from error
+            raise CorruptData(
+                "{path} is damaged ({reason}); install rwkv-rag again", path=path, reason=error
+            ) from error
 
     def write(self, folder: Path) -> None:
         text = json.dumps(asdict(self), indent=2) + "\n"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from rwkv_rag.errors import InputError
+from rwkv_rag.errors import InputError, system_reason
 from rwkv_rag.types import Language
 
 MAX_LINE = 1_000_000
@@ -39,18 +39,26 @@ def read(path: Path, limit: int | None = None) -> list[Row]:
     Raises InputError naming the line and what is wrong with it, or the file when it cannot be read.
     """
     if limit is not None and limit < 1:
-        raise InputError(f"the limit is {limit}; give a whole number from 1")
+        raise InputError("the limit is {limit}; give a whole number from 1", limit=limit)
     try:
         with _opened(path) as lines:
             rows = list(_rows(lines, path, limit))
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
+        raise InputError(
+            "cannot read {path}: {reason}", path=path, reason=system_reason(error)
+        ) from error
     except (lzma.LZMAError, EOFError) as error:
-        raise InputError(f"cannot read {path}: it is no xz file, or a damaged one") from error
+        raise InputError(
+            "cannot read {path}: it is no xz file, or a damaged one", path=path
+        ) from error
     except UnicodeDecodeError as error:
-        raise InputError(f"cannot read {path}: it is not UTF-8 text ({error.reason})") from error
+        raise InputError(
+            "cannot read {path}: it is not UTF-8 text ({reason})", path=path, reason=error.reason
+        ) from error
     if not rows:
-        raise InputError(f"{path} holds no question; give a .jsonl file with one question a line")
+        raise InputError(
+            "{path} holds no question; give a .jsonl file with one question a line", path=path
+        )
     return rows
 
 
@@ -60,12 +68,12 @@ def parse(record: Any) -> Row:
         raise InputError("it is not an object")
     for name in _TEXTS:
         if not isinstance(record.get(name), str):
-            raise InputError(f'"{name}" is missing or not a text')
+            raise InputError('"{name}" is missing or not a text', name=name)
     for name in ("passage", "question"):
         if not record[name].strip():
-            raise InputError(f'"{name}" is empty')
+            raise InputError('"{name}" is empty', name=name)
     if record.get("lang") not in ("zh", "en"):
-        raise InputError(f'"lang" is {record.get("lang")!r}, not "zh" or "en"')
+        raise InputError('"lang" is {value!r}, not "zh" or "en"', value=record.get("lang"))
     answers, answerable = record.get("answers"), record.get("answerable")
     if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
         raise InputError('"answers" is missing or not a list of texts')
@@ -86,10 +94,12 @@ def _rows(lines: TextIO, path: Path, limit: int | None) -> Iterator[Row]:
             continue
         try:
             if len(line) > MAX_LINE:
-                raise InputError(f"it is longer than {MAX_LINE:,} characters")
+                raise InputError("it is longer than {max_line:,} characters", max_line=MAX_LINE)
             yield parse(json.loads(line))
         except (InputError, json.JSONDecodeError, RecursionError) as error:
-            raise InputError(f"{path}, line {number}: {_reason(error)}") from error
+            raise InputError(
+                "{path}, line {number}: {reason}", path=path, number=number, reason=_reason(error)
+            ) from error
         found += 1
 
 

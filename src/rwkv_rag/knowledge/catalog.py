@@ -94,7 +94,8 @@ class Catalog:
         with self.write() as db:
             if db.execute("SELECT 1 FROM bases WHERE name = ?", (name,)).fetchone():
                 raise AlreadyExists(
-                    f"the knowledge base {name} exists already; choose another name or delete it"
+                    "the knowledge base {name} exists already; choose another name or delete it",
+                    name=name,
                 )
             row = db.execute(
                 "INSERT INTO bases (name, chunk_size, chunk_overlap, model, dimension)"
@@ -121,7 +122,7 @@ class Catalog:
                 return base
         known = ", ".join(base.name for base in bases)
         advice = f"there are: {known}" if known else "there is none yet; index some documents first"
-        raise NotFound(f"there is no knowledge base {name}; {advice}")
+        raise NotFound("there is no knowledge base {name}; {advice}", name=name, advice=advice)
 
     def delete_base(self, base: Base) -> None:
         with self.write() as db:
@@ -181,7 +182,9 @@ class Catalog:
                 (base.id, name),
             ).fetchone()
         if row is None:
-            raise NotFound(f"the knowledge base {base.name} has no document {name}")
+            raise NotFound(
+                "the knowledge base {base} has no document {name}", base=base.name, name=name
+            )
         name, text, sha256, media_type, pages = row
         return Document(name, text, sha256, media_type, _pages(pages))
 
@@ -225,7 +228,9 @@ class Catalog:
         """Raises NotFound."""
         with self.write() as db:
             if not self.named(base, name):
-                raise NotFound(f"the knowledge base {base.name} has no document {name}")
+                raise NotFound(
+                    "the knowledge base {base} has no document {name}", base=base.name, name=name
+                )
             _forget_embeddings(db, self._delete_document(db, base, name))
             _changed(db, base)
 
@@ -267,7 +272,7 @@ class Catalog:
                 _CHUNK + " WHERE chunks.base = ? AND chunks.key = ?", (base.id, key)
             ).fetchone()
         if row is None:
-            raise NotFound(f"the knowledge base {base.name} has no chunk {key}")
+            raise NotFound("the knowledge base {base} has no chunk {key}", base=base.name, key=key)
         return _chunk(row)
 
     def every_chunk(self, base: Base) -> Iterator[tuple[int, Chunk, bytes]]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rwkv_rag.errors import Busy, CorruptData, InputError, MissingExtra, RagError
+from rwkv_rag.errors import Busy, CorruptData, InputError, MissingExtra, RagError, system_reason
 from rwkv_rag.knowledge.migrations import migrate, require_current
 
 WAIT_S = 10.0  # how long to wait for another process's transaction
@@ -32,14 +32,19 @@ class Database:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(
-                f"{path.parent} cannot be used as the data directory ({error.strerror});"
-                " choose another with --home"
+                "{parent} cannot be used as the data directory ({reason}); choose another "
+                "with --home",
+                parent=path.parent,
+                reason=system_reason(error),
             ) from error
         except ValueError as error:  # a zero character
-            raise InputError(f"{path.parent!r} is no path ({error}); check --home") from error
+            raise InputError(
+                "{parent!r} is no path ({reason}); check --home", parent=path.parent, reason=error
+            ) from error
         if os.path.isdir(path):
             raise InputError(
-                f"{path} is a directory, not a database; move it away or choose another --home"
+                "{path} is a directory, not a database; move it away or choose another --home",
+                path=path,
             )
         self._refusal: RagError | None = None
         with self._translated():
@@ -118,19 +123,25 @@ class Database:
     def _explained(self, error: sqlite3.DatabaseError) -> RagError:
         text = str(error)
         if "locked" in text or "busy" in text:
-            return Busy(f"another process is writing to {self.path}; try again in a moment")
+            return Busy(
+                "another process is writing to {path}; try again in a moment", path=self.path
+            )
         if "no such module: fts5" in text:
             return MissingExtra("this Python's SQLite lacks FTS5; install a Python that has it")
         if "full" in text:
-            return RagError(f"the disk is full: {self.path} cannot grow; free some space")
+            return RagError("the disk is full: {path} cannot grow; free some space", path=self.path)
         if _refused(text):
             return InputError(_unwritable(self.path))
         if _failed(text):
             return RagError(
-                f"the disk refuses {self.path} ({text}), most often because it is full; "
-                "free some space and try again"
+                "the disk refuses {path} ({text}), most often because it is full; free some "
+                "space and try again",
+                path=self.path,
+                text=text,
             )
-        return CorruptData(f"{self.path} is damaged ({text}); {MEND}")
+        return CorruptData(
+            "{path} is damaged ({text}); {mend}", path=self.path, text=text, mend=MEND
+        )
 
 
 def _connected(where: str, *, uri: bool = False) -> sqlite3.Connection:

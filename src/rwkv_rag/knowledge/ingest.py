@@ -160,11 +160,18 @@ def check_vectors(vectors: np.ndarray, count: int, base: Base) -> None:
     """Raises ModelMismatch or RagError for vectors that cannot be stored."""
     if vectors.shape != (count, base.dimension):
         raise ModelMismatch(
-            f"the embedding model {base.model} returned vectors of shape {vectors.shape};"
-            f" the knowledge base {base.name} needs ({count}, {base.dimension})"
+            "the embedding model {model} returned vectors of shape {shape}; the "
+            "knowledge base {base} needs ({count}, {dimension})",
+            model=base.model,
+            shape=vectors.shape,
+            base=base.name,
+            count=count,
+            dimension=base.dimension,
         )
     if not np.isfinite(vectors).all():
-        raise RagError(f"the embedding model {base.model} returned numbers that are not finite")
+        raise RagError(
+            "the embedding model {model} returned numbers that are not finite", model=base.model
+        )
 
 
 def _fault(document: Document) -> str:

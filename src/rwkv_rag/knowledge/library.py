@@ -219,10 +219,15 @@ class Library:
         model = embedder.model
         if (model.id, model.dimension) != (base.model, base.dimension):
             raise ModelMismatch(
-                f"the knowledge base {base.name} was made with the embedding model {base.model}"
-                f" ({base.dimension} numbers), and now {model.id} ({model.dimension}) is in use;"
-                " go back to that model, or index the documents into a new base with"
-                " `rwkv-rag index PATH --kb NEW_NAME`"
+                "the knowledge base {base} was made with the embedding model {model} "
+                "({dimension} numbers), and now {id} ({dimension2}) is in use; go back to "
+                "that model, or index the documents into a new base with `rwkv-rag index "
+                "PATH --kb NEW_NAME`",
+                base=base.name,
+                model=base.model,
+                dimension=base.dimension,
+                id=model.id,
+                dimension2=model.dimension,
             )
         return embedder
 
@@ -238,7 +243,9 @@ def checked_name(name: str) -> str:
     allowed = all(unicodedata.category(c)[0] in "LNM" or c in "-_." for c in name)
     if not (0 < len(name) <= LONGEST_NAME and allowed and name[0] not in "-."):
         raise InputError(
-            f"{name[: LONGEST_NAME + 1]!r} is no name for a knowledge base; use 1 to {LONGEST_NAME}"
-            " letters (of any script), digits, - _ and . and begin with none of - and ."
+            "{name!r} is no name for a knowledge base; use 1 to {longest_name} letters "
+            "(of any script), digits, - _ and . and begin with none of - and .",
+            name=name[: LONGEST_NAME + 1],
+            longest_name=LONGEST_NAME,
         )
     return name

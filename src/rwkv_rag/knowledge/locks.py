@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from rwkv_rag.errors import Busy, InputError
+from rwkv_rag.errors import Busy, InputError, system_reason
 
 POLL_S = 0.05
 WAIT_S = 1.0  # long enough for another short change to end
@@ -39,8 +39,10 @@ class FileLock:
             return self._take(timeout_s)
         except OSError as error:
             raise InputError(
-                f"{self.path} cannot be opened for writing; check its permissions or choose another"
-                f" data directory with --home ({error.strerror})"
+                "{path} cannot be opened for writing; check its permissions or choose "
+                "another data directory with --home ({reason})",
+                path=self.path,
+                reason=system_reason(error),
             ) from error
 
     def _take(self, timeout_s: float) -> bool:
@@ -61,8 +63,10 @@ class FileLock:
         """Acquire or, after a moment, raise Busy, naming the process that holds it."""
         if not self.acquire(timeout_s=WAIT_S):
             raise Busy(
-                f"{doing} is not possible now: process {self._owner()} is changing this library;"
-                " wait until it has finished and try again"
+                "{doing} is not possible now: process {owner} is changing this library; wait "
+                "until it has finished and try again",
+                doing=doing,
+                owner=self._owner(),
             )
 
     def release(self) -> None:

@@ -132,8 +132,9 @@ def require_current(db: sqlite3.Connection, path: Path) -> None:
     _refuse_foreign(db, path, version)
     if version < len(MIGRATIONS):
         raise InputError(
-            f"{path} was written by an older version of rwkv-rag and cannot be opened for writing;"
-            " make it writable once, so that it can be brought up to date"
+            "{path} was written by an older version of rwkv-rag and cannot be opened for "
+            "writing; make it writable once, so that it can be brought up to date",
+            path=path,
         )
 
 
@@ -141,12 +142,16 @@ def _refuse_foreign(db: sqlite3.Connection, path: Path, version: int) -> None:
     tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if tables and _application(db) != APPLICATION_ID:
         raise CorruptData(
-            f"{path} belongs to another program; choose another data directory or move it away"
+            "{path} belongs to another program; choose another data directory or move it away",
+            path=path,
         )
     if version > len(MIGRATIONS):
         raise CorruptData(
-            f"{path} was written by a newer version of rwkv-rag (schema {version}, this program "
-            f"knows {len(MIGRATIONS)}); upgrade rwkv-rag or use another data directory"
+            "{path} was written by a newer version of rwkv-rag (schema {version}, this "
+            "program knows {migrations}); upgrade rwkv-rag or use another data directory",
+            path=path,
+            version=version,
+            migrations=len(MIGRATIONS),
         )
 
 

@@ -63,7 +63,7 @@ class Search:
         """The best chunks. `embedder` is needed for every stage but "lexical"."""
         question = checked_question(question)
         if top_k < 1:
-            raise InputError(f"top_k is {top_k}; it must be 1 or more")
+            raise InputError("top_k is {top_k}; it must be 1 or more", top_k=top_k)
         vector = self._vector(question, embedder, stage)
         limit = max(CANDIDATES, top_k)
         with self._catalog.read() as db:

@@ -33,10 +33,17 @@ JOINER = "\u200d"
 def check_sizes(size: int, overlap: int) -> None:
     """Raises InputError naming the size that cannot be used."""
     if not MIN_SIZE <= size <= MAX_SIZE:
-        raise InputError(f"chunk size {size} is not between {MIN_SIZE} and {MAX_SIZE} characters")
+        raise InputError(
+            "chunk size {size} is not between {min_size} and {max_size} characters",
+            size=size,
+            min_size=MIN_SIZE,
+            max_size=MAX_SIZE,
+        )
     if not 0 <= overlap < size / 2:
         raise InputError(
-            f"chunk overlap {overlap} is not between 0 and half the chunk size ({size})"
+            "chunk overlap {overlap} is not between 0 and half the chunk size ({size})",
+            overlap=overlap,
+            size=size,
         )
 
 

@@ -58,7 +58,7 @@ class Joined:
             state = "started" if changed.state == "ready" else changed.state
             self._listener.changed(changed.name, state, changed.reason)
             if all(each.state == "failed" for each in self._keepers):
-                raise InputError(f"no worker could be started: {changed.reason}")
+                raise InputError("no worker could be started: {reason}", reason=changed.reason)
         end(self._keepers)
 
     def stop(self) -> None:
@@ -84,9 +84,13 @@ def join(
     or a key that cannot be used.
     """
     if service in STAYS:
-        raise InputError(f"{service} takes no workers from other machines: {STAYS[service]}")
+        raise InputError(
+            "{service} takes no workers from other machines: {stays}",
+            service=service,
+            stays=STAYS[service],
+        )
     if service not in SERVICES:
-        raise InputError(f"there is no service {service!r} to work for; take llm")
+        raise InputError("there is no service {service!r} to work for; take llm", service=service)
     address = Address.parse(connect)
     check_open(address, PeerSecurity.load(key) if key else None)
     host = os.uname().nodename if hasattr(os, "uname") else "worker"

@@ -74,7 +74,9 @@ def from_line(line: bytes) -> Order:
         told = json.loads(line)
         return _ROLES[told.pop("role")](**told)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadMessage(f"no order that a child process understands: {error!r}") from error
+        raise BadMessage(
+            "no order that a child process understands: {reason!r}", reason=error
+        ) from error
 
 
 def settings_of(order: WorkerOrder) -> Settings:

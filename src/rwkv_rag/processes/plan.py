@@ -63,7 +63,7 @@ class Plan:
             if each.name == name:
                 return each
         known = ", ".join(each.name for each in self.services)
-        raise NotFound(f"no service {name!r} runs here; there are: {known}")
+        raise NotFound("no service {name!r} runs here; there are: {known}", name=name, known=known)
 
 
 def plan(
@@ -102,11 +102,17 @@ def plan(
 def _enabled(effective: Effective, only: Sequence[str]) -> list[str]:
     for name in only:
         if name not in NAMES:
-            raise InputError(f"there is no service {name!r}; there are: {', '.join(NAMES)}")
+            raise InputError(
+                "there is no service {name!r}; there are: {names}",
+                name=name,
+                names=", ".join(NAMES),
+            )
     enabled = [name for name in NAMES if getattr(effective.ragq, name).enabled]
     for name in only:
         if name not in enabled:
-            raise InputError(f"{name} is not enabled; set {name}.enabled to true in ragq.yml")
+            raise InputError(
+                "{name} is not enabled; set {name}.enabled to true in ragq.yml", name=name
+            )
     chosen = [name for name in enabled if not only or name in only]
     if not chosen:
         raise InputError("no service is enabled; set llm.enabled to true in ragq.yml")

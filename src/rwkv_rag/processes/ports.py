@@ -9,7 +9,7 @@ import errno
 import os
 import socket
 
-from rwkv_rag.errors import Busy, InputError
+from rwkv_rag.errors import Busy, InputError, system_reason
 
 EVERYWHERE = ("*", "0.0.0.0", "::")
 
@@ -21,7 +21,9 @@ def resolved(key: str, host: str) -> str:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise InputError(f"{key} is {host!r}; this machine knows no such host") from error
+        raise InputError(
+            "{key} is {host!r}; this machine knows no such host", key=key, host=host
+        ) from error
     addresses = [str(place[0]) for *_, place in found]
     return next((each for each in addresses if ":" not in each), addresses[0])
 
@@ -46,11 +48,23 @@ def check_free(key: str, address: str, port: int) -> None:
 
 def _explained(error: OSError, key: str, address: str, port: int) -> Busy | InputError:
     if error.errno == errno.EADDRINUSE:
-        return Busy(f"port {port} ({key}) is taken by {holder(port)}; choose another with {key}")
+        return Busy(
+            "port {port} ({key}) is taken by {port2}; choose another with {key}",
+            port=port,
+            key=key,
+            port2=holder(port),
+        )
     if error.errno == errno.EADDRNOTAVAIL:
         host = key.replace(".port", ".host")
-        return InputError(f"{host} is {address}, which is no address of this machine")
-    return InputError(f"port {port} ({key}) cannot be used ({error.strerror})")
+        return InputError(
+            "{host} is {address}, which is no address of this machine", host=host, address=address
+        )
+    return InputError(
+        "port {port} ({key}) cannot be used ({reason})",
+        port=port,
+        key=key,
+        reason=system_reason(error),
+    )
 
 
 def holder(port: int) -> str:

@@ -104,7 +104,7 @@ def _served(order: WorkerOrder) -> Served:
         return served.index_service(settings, _llm(order, settings), reads_files=not order.open)
     if order.service == "tuning":
         return served.tuning_service(settings)
-    raise InputError(f"there is no service {order.service!r}")
+    raise InputError("there is no service {service!r}", service=order.service)
 
 
 def _llm(order: WorkerOrder, settings: Settings) -> Transport:

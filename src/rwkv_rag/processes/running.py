@@ -19,7 +19,7 @@ from pathlib import Path
 from rwkv_rag.bus.address import MAX_PATH_BYTES
 from rwkv_rag.config.running import Running, lock_file, run_directory, services_file
 from rwkv_rag.config.running import read as read_running
-from rwkv_rag.errors import Busy, InputError
+from rwkv_rag.errors import Busy, InputError, system_reason
 from rwkv_rag.knowledge.locks import FileLock
 
 LONGEST_SOCKET = "/tuning.front"
@@ -43,12 +43,16 @@ class RunDirectory:
             self._path.chmod(0o700)
         except OSError as error:
             raise InputError(
-                f"{self._path} cannot be used ({error.strerror}); choose another with --home"
+                "{path} cannot be used ({reason}); choose another with --home",
+                path=self._path,
+                reason=system_reason(error),
             ) from error
         if not self._lock.acquire(timeout_s=LOCK_S):
             raise Busy(
-                f"the services of {self._home} run already, in process {holder(self._home)}; "
-                "see rwkv-rag status, or end them with rwkv-rag down"
+                "the services of {home} run already, in process {home2}; see rwkv-rag "
+                "status, or end them with rwkv-rag down",
+                home=self._home,
+                home2=holder(self._home),
             )
         self._clean()  # what a killed process left behind
 
@@ -71,7 +75,9 @@ class RunDirectory:
                 file.write(running.json())
             made.replace(path)
         except OSError as error:
-            raise InputError(f"{path} cannot be written ({error.strerror})") from error
+            raise InputError(
+                "{path} cannot be written ({reason})", path=path, reason=system_reason(error)
+            ) from error
 
     def leave(self) -> None:
         """Remove everything but the lock, and let go of that."""

@@ -110,7 +110,8 @@ class Supervisor:
         fresh = plan.service(service)
         if fresh.router and fresh.router.order != team.router_order:
             raise InputError(
-                f"the addresses of {service} have changed; that takes rwkv-rag down and up"
+                "the addresses of {service} have changed; that takes rwkv-rag down and up",
+                service=service,
             )
         if not self._restarting.acquire(blocking=False):
             raise Busy("a service is being restarted; wait until it is ready and try again")

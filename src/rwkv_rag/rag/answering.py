@@ -68,10 +68,18 @@ class Answering:
     def __post_init__(self) -> None:
         for name in ("threshold", "coverage"):
             if not 0 <= (getattr(self, name) or 0) <= 1:
-                raise InputError(f"{name} is {getattr(self, name)}; give a number from 0 to 1")
+                raise InputError(
+                    "{name} is {value}; give a number from 0 to 1",
+                    name=name,
+                    value=getattr(self, name),
+                )
         for name in ("quotes", "top_k", "budget_tokens", "max_tokens"):
             if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}; give a whole number from 1")
+                raise InputError(
+                    "{name} is {value}; give a whole number from 1",
+                    name=name,
+                    value=getattr(self, name),
+                )
 
 
 class Answerer:

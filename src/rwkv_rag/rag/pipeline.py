@@ -46,7 +46,7 @@ class Pipeline:
         """
         question = checked_question(question)
         if top_k is not None and top_k < 1:
-            raise InputError(f"top_k is {top_k}; give a whole number from 1")
+            raise InputError("top_k is {top_k}; give a whole number from 1", top_k=top_k)
         return self._answer(question, kb, mode, history[-TURNS:], top_k)
 
     def answer_from(

@@ -137,8 +137,10 @@ def _fitted(
         return Prompt(render(blocks), len(blocks))
     if not fits([]):
         raise InputError(
-            f"the question takes {count(fields['question'])} tokens, too many for a prompt of "
-            f"{budget}; ask a shorter question"
+            "the question takes {fields} tokens, too many for a prompt of {budget}; ask "
+            "a shorter question",
+            fields=count(fields["question"]),
+            budget=budget,
         )
     blocks = []
     for passage in passages:

@@ -87,7 +87,7 @@ class Adapter:
         """
         path = Path(path)
         if not path.is_file():
-            raise NotFound(f"no such adapter file: {path}")
+            raise NotFound("no such adapter file: {path}", path=path)
         try:
             with safe_open(path, framework="pt", device="cpu") as file:
                 names = list(file.keys())
@@ -99,7 +99,9 @@ class Adapter:
                 tensors = {name: file.get_tensor(name).float() for name in names}
         except (SafetensorError, OSError, ValueError) as error:
             raise CorruptData(
-                f"{path} holds no adapter ({error}); tune or import it again"
+                "{path} holds no adapter ({reason}); tune or import it again",
+                path=path,
+                reason=error,
             ) from error
         return cls.of(tensors, shape, source=str(path))
 
@@ -107,13 +109,17 @@ class Adapter:
     def of(cls, tensors: Mapping[str, Tensor], shape: Shape, *, source: str = "it") -> Adapter:
         """The adapter that a file with these tensors would be, checked the same way."""
         if not tensors:
-            raise CorruptData(f"{source} holds no adapter (empty); tune or import it again")
+            raise CorruptData(
+                "{source} holds no adapter (empty); tune or import it again", source=source
+            )
         model = layout.expected(shape)
         for name, tensor in tensors.items():
             _check_sizes(source, name, tuple(tensor.shape), model)
             if not torch.isfinite(tensor).all():
                 raise CorruptData(
-                    f"{source} holds no usable numbers in {name}; tune or import it again"
+                    "{source} holds no usable numbers in {name}; tune or import it again",
+                    source=source,
+                    name=name,
                 )
         pairs, deltas = {}, {}
         for target, parts in _by_target(tensors, source).items():
@@ -170,20 +176,30 @@ def _by_target(tensors: Mapping[str, Tensor], source: str) -> dict[str, dict[str
         if kinds not in (["lora_A", "lora_B"], ["miss"], ["delta"]):
             found = " and ".join(kinds)
             raise CorruptData(
-                f"{source} holds {found} of {target}, which is no whole change of it; "
-                "tune or import it again"
+                "{source} holds {found} of {target}, which is no whole change of it; tune or "
+                "import it again",
+                source=source,
+                found=found,
+                target=target,
             )
         if len(kinds) == 2 and parts["lora_A"].shape[0] != parts["lora_B"].shape[1]:
             raise CorruptData(
-                f"{source} holds lora_A and lora_B of {target} that do not fit together; "
-                "tune or import it again"
+                "{source} holds lora_A and lora_B of {target} that do not fit together; tune "
+                "or import it again",
+                source=source,
+                target=target,
             )
     return targets
 
 
 def _check_type(path: Path, name: str, dtype: str) -> None:
     if dtype not in FLOATS:
-        raise CorruptData(f"{path} holds {name} as {dtype}, not as floats; tune or import it again")
+        raise CorruptData(
+            "{path} holds {name} as {dtype}, not as floats; tune or import it again",
+            path=path,
+            name=name,
+            dtype=dtype,
+        )
 
 
 def _check_sizes(
@@ -192,17 +208,24 @@ def _check_sizes(
     """Refuse a tensor that is no part of an adapter, or of one for a model of another shape."""
     target, _, kind = name.rpartition(".")
     if kind not in KINDS:
-        raise CorruptData(f"{source} holds no adapter ({name}); tune or import it again")
+        raise CorruptData(
+            "{source} holds no adapter ({name}); tune or import it again", source=source, name=name
+        )
     wanted = None if target in _TABLES else model.get(target)
     if wanted is None or (kind != "delta" and not is_matrix(target)):
         raise ModelMismatch(
-            f"the adapter changes {target}, which the model in use does not have or cannot change; "
-            "use it with the model it was tuned on"
+            "the adapter changes {target}, which the model in use does not have or "
+            "cannot change; use it with the model it was tuned on",
+            target=target,
         )
     if not _fits(kind, sizes, wanted):
         raise ModelMismatch(
-            f"the adapter's {name} has shape {sizes}, which does not fit {target} of the model in "
-            f"use with {wanted}; use it with the model it was tuned on"
+            "the adapter's {name} has shape {sizes}, which does not fit {target} of the "
+            "model in use with {wanted}; use it with the model it was tuned on",
+            name=name,
+            sizes=sizes,
+            target=target,
+            wanted=wanted,
         )
 
 

@@ -65,7 +65,7 @@ def file_sha256(path: Path) -> str:
             while block := file.read(1 << 20):
                 digest.update(block)
     except FileNotFoundError:
-        raise NotFound(f"no such model file: {path}") from None
+        raise NotFound("no such model file: {path}", path=path) from None
     return digest.hexdigest()
 
 
@@ -76,7 +76,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         tensors, metadata = read_tensors(path)
         return from_tensors(tensors, metadata, path=path)
     except UnsupportedModel as error:
-        raise UnsupportedModel(f"{path.name or path}: {error}") from error
+        raise UnsupportedModel("{path}: {reason}", path=path.name or path, reason=error) from error
 
 
 def from_tensors(
@@ -114,7 +114,11 @@ def save_checkpoint(
     """Write tensors as .safetensors, whole or not at all. An int8 matrix needs its `NAME.scale`."""
     path = Path(path)
     if path.suffix != ".safetensors":
-        raise InputError(f"models are saved as .safetensors, not {path.suffix!r}: {path.name}")
+        raise InputError(
+            "models are saved as .safetensors, not {suffix!r}: {path}",
+            suffix=path.suffix,
+            path=path.name,
+        )
     _scales_match(tensors)
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -128,18 +132,18 @@ def save_checkpoint(
 def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """All tensors and the metadata of a .safetensors or PyTorch file, on the CPU, unchecked."""
     if not path.exists():
-        raise NotFound(f"no such model file: {path}")
+        raise NotFound("no such model file: {path}", path=path)
     if path.is_dir():
-        raise UnsupportedModel(f"not a file but a directory; {_WANTED}")
+        raise UnsupportedModel("not a file but a directory; {wanted}", wanted=_WANTED)
     if not path.is_file():
-        raise UnsupportedModel(f"not a file but a device or a pipe; {_WANTED}")
+        raise UnsupportedModel("not a file but a device or a pipe; {wanted}", wanted=_WANTED)
     with path.open("rb") as file:
         start = file.read(9)
     if start[8:] == b"{":  # after the header's length, whose first byte may be anything
         return _read_safetensors(path)
     if start[:2] == b"PK" or start[:1] == b"\x80":
         return _read_torch(path, mapped=start[:2] == b"PK"), {}
-    raise UnsupportedModel(f"{_kind(start)}, not a model; {_WANTED}")
+    raise UnsupportedModel("{start}, not a model; {wanted}", start=_kind(start), wanted=_WANTED)
 
 
 def _kind(start: bytes) -> str:
@@ -158,7 +162,9 @@ def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, st
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             return tensors, dict(file.metadata() or {})
     except (SafetensorError, OSError, ValueError) as error:
-        raise UnsupportedModel(f"damaged or cut short ({error}); download it again") from error
+        raise UnsupportedModel(
+            "damaged or cut short ({reason}); download it again", reason=error
+        ) from error
 
 
 def _read_torch(path: Path, *, mapped: bool) -> dict[str, torch.Tensor]:
@@ -172,14 +178,23 @@ def _read_torch(path: Path, *, mapped: bool) -> dict[str, torch.Tensor]:
     except _UNREADABLE as error:
         reason = str(error).split("\n")[0][:120]
         raise UnsupportedModel(
-            f"damaged, cut short, or more than tensors ({reason}); {_WANTED}"
+            "damaged, cut short, or more than tensors ({reason}); {wanted}",
+            reason=reason,
+            wanted=_WANTED,
         ) from error
     if not isinstance(content, dict):
-        raise UnsupportedModel(f"holds a {type(content).__name__} instead of tensors; {_WANTED}")
+        raise UnsupportedModel(
+            "holds a {name} instead of tensors; {wanted}",
+            name=type(content).__name__,
+            wanted=_WANTED,
+        )
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, torch.Tensor):
             raise UnsupportedModel(
-                f"entry {name!r} is a {type(value).__name__}, not a tensor; {_WANTED}"
+                "entry {name!r} is a {name2}, not a tensor; {wanted}",
+                name=name,
+                name2=type(value).__name__,
+                wanted=_WANTED,
             )
     return content
 
@@ -210,7 +225,9 @@ def _scales_match(tensors: Mapping[str, torch.Tensor]) -> None:
         scale = tensors.get(name + _SCALE)
         if scale is None or tensor.dim() != 2 or scale.shape != tensor.shape[:1]:
             raise UnsupportedModel(
-                f"int8 tensor {name} needs {name}{_SCALE} with one number for each of its rows"
+                "int8 tensor {name} needs {name}{scale} with one number for each of its rows",
+                name=name,
+                scale=_SCALE,
             )
 
 

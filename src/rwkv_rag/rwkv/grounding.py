@@ -124,7 +124,8 @@ class Passages:
             raise InputError("sources must be a list of texts, not one text")
         if sum(map(len, sources)) > MAX_SOURCE_CHARACTERS:
             raise InputError(
-                f"the sources are longer than {MAX_SOURCE_CHARACTERS:,}; give fewer of them"
+                "the sources are longer than {max_source_characters:,}; give fewer of them",
+                max_source_characters=MAX_SOURCE_CHARACTERS,
             )
         texts = [_matchable(source) for source in sources]
         self.data = b"".join(text.encode("utf-8", "surrogateescape") for text in texts)
@@ -180,7 +181,10 @@ class Grounding:
     ) -> None:
         """`max_characters` bounds the span, if not 0. Raises InputError if nothing can be said."""
         if max_characters < 0:
-            raise InputError(f"max_characters is {max_characters}; it must not be negative")
+            raise InputError(
+                "max_characters is {max_characters}; it must not be negative",
+                max_characters=max_characters,
+            )
         self._data, self._passages, self._trie = passages.data, passages, trie
         self._most = max_characters or len(passages.data)
         self._places = passages.starts  # all byte offsets where the answer so far may have got to
@@ -243,7 +247,7 @@ class Grounding:
         if not places and refused < 0:
             if self._can_end() and (token == END_OF_TEXT or token in self._trie.line_ends):
                 return False
-            raise InputError(f"token {token} does not continue the quote")
+            raise InputError("token {token} does not continue the quote", token=token)
         self._begun, self._places, self._refused = True, places, refused
         self._length += len(data)
         self._note_quotes(data)

@@ -65,16 +65,25 @@ def version_of(names: Iterable[str]) -> str:
             return version
     for pattern, found in _FOREIGN:
         if any(pattern.match(name) for name in names):
-            raise UnsupportedModel(f"this file holds {found}")
+            raise UnsupportedModel("this file holds {found}", found=found)
     sample = ", ".join(sorted(names)[:3]) or "nothing"
-    raise UnsupportedModel(f"no RWKV model: {len(names)} tensors ({sample}, …); {_WANTED}")
+    raise UnsupportedModel(
+        "no RWKV model: {names} tensors ({sample}, …); {wanted}",
+        names=len(names),
+        sample=sample,
+        wanted=_WANTED,
+    )
 
 
 def _refuse_others(version: str, title: str) -> None:
     if version == "x060":
-        raise UnsupportedModel(f"this is an {title} (x060) model; support for it comes later")
+        raise UnsupportedModel(
+            "this is an {title} (x060) model; support for it comes later", title=title
+        )
     if version != "x070":
-        raise UnsupportedModel(f"this is an {title} model, which cannot be run; {_WANTED}")
+        raise UnsupportedModel(
+            "this is an {title} model, which cannot be run; {wanted}", title=title, wanted=_WANTED
+        )
 
 
 def shape_of(tensors: Mapping[str, torch.Tensor]) -> Shape:
@@ -83,7 +92,11 @@ def shape_of(tensors: Mapping[str, torch.Tensor]) -> Shape:
     vocab, width = _sizes(tensors, "emb.weight")
     heads, head_size = _sizes(tensors, "blocks.0.att.r_k")
     if head_size != HEAD_SIZE:
-        raise UnsupportedModel(f"heads of {head_size} channels; only {HEAD_SIZE} can be run")
+        raise UnsupportedModel(
+            "heads of {head_size} channels; only {head_size2} can be run",
+            head_size=head_size,
+            head_size2=HEAD_SIZE,
+        )
     return Shape(
         layers=layers,
         width=width,
@@ -102,7 +115,9 @@ def _sizes(tensors: Mapping[str, torch.Tensor], name: str) -> tuple[int, int]:
         raise _missing(name)
     sizes = tensors[name].shape
     if len(sizes) != 2:
-        raise UnsupportedModel(f"tensor {name} has shape {tuple(sizes)}, expected a matrix")
+        raise UnsupportedModel(
+            "tensor {name} has shape {sizes}, expected a matrix", name=name, sizes=tuple(sizes)
+        )
     return int(sizes[0]), int(sizes[1])
 
 
@@ -138,7 +153,9 @@ def block_tensors(shape: Shape, *, first: bool) -> dict[str, tuple[int, ...]]:
 
 
 def _missing(name: str) -> UnsupportedModel:
-    return UnsupportedModel(f"tensor {name} is missing: the file is incomplete; download it again")
+    return UnsupportedModel(
+        "tensor {name} is missing: the file is incomplete; download it again", name=name
+    )
 
 
 def _norm(name: str, width: int) -> dict[str, tuple[int, ...]]:
@@ -153,14 +170,22 @@ def check(tensors: Mapping[str, torch.Tensor], shape: Shape) -> None:
             raise _missing(name)
         found = tuple(tensors[name].shape)
         if found != sizes and not (len(sizes) == 1 and tensors[name].numel() == sizes[0]):
-            raise UnsupportedModel(f"tensor {name} has shape {found}, expected {sizes}")
+            raise UnsupportedModel(
+                "tensor {name} has shape {found}, expected {sizes}",
+                name=name,
+                found=found,
+                sizes=sizes,
+            )
         if not tensors[name].is_floating_point():
-            raise UnsupportedModel(f"tensor {name} holds {tensors[name].dtype}, expected floats")
+            raise UnsupportedModel(
+                "tensor {name} holds {dtype}, expected floats", name=name, dtype=tensors[name].dtype
+            )
     strangers = [name for name in tensors if name not in wanted and not is_extra(name)]
     if strangers:
         raise UnsupportedModel(
-            f"{len(strangers)} unknown tensors ({', '.join(strangers[:3])}, …): "
-            "this is not a plain RWKV-7 model"
+            "{strangers} unknown tensors ({strangers2}, …): this is not a plain RWKV-7 model",
+            strangers=len(strangers),
+            strangers2=", ".join(strangers[:3]),
         )
 
 

@@ -70,7 +70,11 @@ class Sampler:
     ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
         """Allowed ids and their finite logits less the penalties; NaN counts as impossible."""
         if logits.shape != (self._vocab,):
-            raise InputError(f"logits of shape {logits.shape} for a vocabulary of {self._vocab}")
+            raise InputError(
+                "logits of shape {shape} for a vocabulary of {vocab}",
+                shape=logits.shape,
+                vocab=self._vocab,
+            )
         scores = logits.astype(np.float64)
         if self._penalises and self._counts:
             ids = np.fromiter(self._counts, dtype=np.intp)
@@ -142,6 +146,12 @@ def _check(sampling: Sampling) -> None:
     }
     for name, (value, low, high) in limits.items():
         if not (math.isfinite(value) and low <= value <= high):
-            raise InputError(f"sampling.{name} is {value}; it must be from {low} to {high}")
+            raise InputError(
+                "sampling.{name} is {value}; it must be from {low} to {high}",
+                name=name,
+                value=value,
+                low=low,
+                high=high,
+            )
     if sampling.seed is not None and sampling.seed < 0:
-        raise InputError(f"sampling.seed is {sampling.seed}; it must not be negative")
+        raise InputError("sampling.seed is {seed}; it must not be negative", seed=sampling.seed)

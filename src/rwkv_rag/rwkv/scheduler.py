@@ -95,7 +95,9 @@ class Scheduler:
     def _submit(self, request: Request) -> None:
         with self._changed:
             if len(self._waiting) >= WAITING:
-                raise Busy(f"{WAITING} answers are waiting already; ask again in a moment")
+                raise Busy(
+                    "{waiting} answers are waiting already; ask again in a moment", waiting=WAITING
+                )
             self._waiting.append(request)
             if self._thread is None:
                 self._start()

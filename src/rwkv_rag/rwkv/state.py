@@ -57,7 +57,11 @@ class State:
     def select(self, indices: Sequence[int]) -> State:
         """A copy of some sequences, in the order given; one may be named more than once."""
         if not all(0 <= index < self.batch for index in indices):
-            raise InputError(f"no sequences {list(indices)} in a batch of {self.batch}")
+            raise InputError(
+                "no sequences {indices} in a batch of {batch}",
+                indices=list(indices),
+                batch=self.batch,
+            )
         chosen = torch.tensor(list(indices), dtype=torch.long)
         return State(*(getattr(self, name)[:, chosen] for name in _FIELDS))
 
@@ -79,11 +83,17 @@ class State:
         found = (self.wkv.shape[0], self.wkv.shape[2] * HEAD_SIZE)
         if found != (shape.layers, shape.width):
             raise ModelMismatch(
-                f"the state is of a model of {found[0]} layers and width {found[1]}, "
-                f"not of {shape.layers} layers and width {shape.width}"
+                "the state is of a model of {found} layers and width {found2}, not of "
+                "{layers} layers and width {width}",
+                found=found[0],
+                found2=found[1],
+                layers=shape.layers,
+                width=shape.width,
             )
         if self.batch != batch:
-            raise InputError(f"{batch} sequences were given a state of {self.batch}")
+            raise InputError(
+                "{batch} sequences were given a state of {batch2}", batch=batch, batch2=self.batch
+            )
 
     def save(self, path: Path | str) -> None:
         """Write as .safetensors."""
@@ -94,14 +104,16 @@ class State:
     def load(cls, path: Path | str) -> State:
         """Read what `save` wrote. NotFound, or CorruptData for any other file."""
         if not Path(path).is_file():
-            raise NotFound(f"no such state file: {path}")
+            raise NotFound("no such state file: {path}", path=path)
         try:
             with safe_open(path, framework="pt") as file:
                 state = cls(*(file.get_tensor(name) for name in _FIELDS))
         except (SafetensorError, OSError) as error:
-            raise CorruptData(f"{path} holds no state ({error}); make it again") from error
+            raise CorruptData(
+                "{path} holds no state ({reason}); make it again", path=path, reason=error
+            ) from error
         if not state._consistent():
-            raise CorruptData(f"{path} holds a state of odd shape; make it again")
+            raise CorruptData("{path} holds a state of odd shape; make it again", path=path)
         return state
 
     def _consistent(self) -> bool:
@@ -120,8 +132,10 @@ class State:
         state = cls.zeros(shape)
         if len(tuned) != shape.layers:
             raise ModelMismatch(
-                f"the tuned state has {len(tuned)} layers, the model {shape.layers}; "
-                "use it with the model it was tuned on"
+                "the tuned state has {tuned} layers, the model {layers}; use it with the "
+                "model it was tuned on",
+                tuned=len(tuned),
+                layers=shape.layers,
             )
         for layer in range(shape.layers):
             tensor = tuned.get(_time_state_name(layer))
@@ -129,8 +143,11 @@ class State:
             if tensor is None or tuple(tensor.shape) != wanted:
                 found = "nothing" if tensor is None else tuple(tensor.shape)
                 raise ModelMismatch(
-                    f"{_time_state_name(layer)} is {found}, the model needs {wanted}; "
-                    "use it with the model it was tuned on"
+                    "{layer} is {found}, the model needs {wanted}; use it with the model it was "
+                    "tuned on",
+                    layer=_time_state_name(layer),
+                    found=found,
+                    wanted=wanted,
                 )
             state.wkv[layer, 0] = tensor  # the file is [V, K] too: no transposition
         return state
@@ -144,7 +161,7 @@ class State:
     def to_time_state(self) -> dict[str, torch.Tensor]:
         """The matrices of a batch of one under the community's names; the shifts are left out."""
         if self.batch != 1:
-            raise InputError(f"a tuned state is of one sequence, not of {self.batch}")
+            raise InputError("a tuned state is of one sequence, not of {batch}", batch=self.batch)
         return {_time_state_name(layer): wkv[0].clone() for layer, wkv in enumerate(self.wkv)}
 
 

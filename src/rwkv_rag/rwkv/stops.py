@@ -21,7 +21,9 @@ class StopMatcher:
     def __init__(self, stops: Sequence[str]) -> None:
         """Raises InputError for an empty stop string, which would stop everywhere."""
         if isinstance(stops, str) or not all(stops):
-            raise InputError(f"stop strings must be a list of non-empty texts, not {stops!r}")
+            raise InputError(
+                "stop strings must be a list of non-empty texts, not {stops!r}", stops=stops
+            )
         self._stops = tuple(stops)
         self._longest = max(map(len, self._stops), default=0)
         self._held = ""

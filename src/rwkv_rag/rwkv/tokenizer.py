@@ -39,8 +39,9 @@ class Tokenizer:
         missing = set(range(256)) - {t[0] for t in tokens if len(t) == 1}
         if not tokens or tokens[0] or missing:
             raise UnsupportedModel(
-                f"the vocabulary lacks {len(missing)} of the 256 single bytes or uses id 0; "
-                "use a vocabulary file in RWKV's World format"
+                "the vocabulary lacks {missing} of the 256 single bytes or uses id 0; use a "
+                "vocabulary file in RWKV's World format",
+                missing=len(missing),
             )
         self.tokens = tuple(tokens)
         self._trie = _build_trie(self.tokens)
@@ -51,9 +52,11 @@ class Tokenizer:
         try:
             lines = Path(path).read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
-            raise NotFound(f"no vocabulary file at {path}") from None
+            raise NotFound("no vocabulary file at {path}", path=path) from None
         except (OSError, UnicodeDecodeError) as error:
-            raise UnsupportedModel(f"{path} is not a vocabulary file: {error}") from error
+            raise UnsupportedModel(
+                "{path} is not a vocabulary file: {reason}", path=path, reason=error
+            ) from error
         entries = dict(_parse_line(line, number, path) for number, line in enumerate(lines, 1))
         return cls([entries.get(i, b"") for i in range(max(entries, default=0) + 1)])
 
@@ -63,8 +66,11 @@ class Tokenizer:
         tokenizer = cls.from_file(path)
         if tokenizer.vocab_size > rows:
             raise UnsupportedModel(
-                f"{model} knows {rows:,} tokens and the vocabulary has "
-                f"{tokenizer.vocab_size:,}; put the model's own vocabulary beside it as vocab.txt"
+                "{model} knows {rows:,} tokens and the vocabulary has {vocab_size:,}; put "
+                "the model's own vocabulary beside it as vocab.txt",
+                model=model,
+                rows=rows,
+                vocab_size=tokenizer.vocab_size,
             )
         return tokenizer
 
@@ -136,7 +142,10 @@ def _parse_line(line: str, number: int, path: str | Path) -> tuple[int, bytes]:
             raise ValueError("length or id is wrong")
     except (ValueError, SyntaxError, TypeError) as error:
         raise UnsupportedModel(
-            f"{path}, line {number}: not an entry of a World vocabulary: {line[:60]!r}"
+            "{path}, line {number}: not an entry of a World vocabulary: {line!r}",
+            path=path,
+            number=number,
+            line=line[:60],
         ) from error
     return entry
 

@@ -18,7 +18,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rwkv_rag.config import BUILTIN, FAKE
-from rwkv_rag.errors import AlreadyExists, CorruptData, InputError, ModelMismatch, NotFound
+from rwkv_rag.errors import (
+    AlreadyExists,
+    CorruptData,
+    InputError,
+    ModelMismatch,
+    NotFound,
+    system_reason,
+)
 
 Kind = Literal["state", "adapter", "model"]
 MANIFEST = "manifest.json"
@@ -73,10 +80,12 @@ class Tuned:
             FILES[tuned.kind]
             tuned._check_types()
         except (FileNotFoundError, NotADirectoryError):
-            raise NotFound(f"there is nothing tuned at {folder}") from None
+            raise NotFound("there is nothing tuned at {folder}", folder=folder) from None
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise CorruptData(
-                f"{path} is damaged ({error}); tune or import it again under another name"
+                "{path} is damaged ({reason}); tune or import it again under another name",
+                path=path,
+                reason=error,
             ) from error
         return tuned
 
@@ -96,8 +105,12 @@ class Tuned:
         """Raise ModelMismatch unless this belongs to the base with that hash."""
         if self.kind != "model" and self.base != sha256:
             raise ModelMismatch(
-                f"{self.name!r} was tuned on {self.base_name} ({self.base[:12]}), not on the model "
-                f"in use ({sha256[:12]}); choose that model or tune it again on this one"
+                "{name!r} was tuned on {base_name} ({base}), not on the model in use "
+                "({sha256}); choose that model or tune it again on this one",
+                name=self.name,
+                base_name=self.base_name,
+                base=self.base[:12],
+                sha256=sha256[:12],
             )
 
 
@@ -126,14 +139,17 @@ class Shelf:
         except NotFound:
             names = ", ".join(tuned.name for tuned in self.all())
             there = f"there are: {names}" if names else "nothing has been tuned yet"
-            raise NotFound(f"there is no tuned state or adapter {name!r}; {there}") from None
+            raise NotFound(
+                "there is no tuned state or adapter {name!r}; {there}", name=name, there=there
+            ) from None
 
     def path(self, name: str) -> Path:
         """The folder of `name`. InputError for what is no name."""
         if not _NAME.fullmatch(name):
             raise InputError(
-                f"{name!r} is no name for a tuned model; use 1 to 64 letters, digits and - _ ., "
-                "beginning with a letter or digit"
+                "{name!r} is no name for a tuned model; use 1 to 64 letters, digits and - _ "
+                "., beginning with a letter or digit",
+                name=name,
             )
         return self.folder / name
 
@@ -141,7 +157,7 @@ class Shelf:
         """The tensor file of `name`. NotFound; CorruptData where only its manifest is left."""
         path = self.path(name) / FILES[self.find(name).kind]
         if not path.is_file():
-            raise CorruptData(f"{path} is missing; tune or import it again")
+            raise CorruptData("{path} is missing; tune or import it again", path=path)
         return path
 
     @contextmanager
@@ -174,7 +190,9 @@ class Shelf:
     def check_free(self, name: str) -> None:
         """Raise InputError for no name or that of a model, AlreadyExists for one in use."""
         if name in (BUILTIN, FAKE):
-            raise InputError(f"{name!r} is the name of a model that is here; choose another name")
+            raise InputError(
+                "{name!r} is the name of a model that is here; choose another name", name=name
+            )
         self._check_free(self.path(name))
 
     def remove(self, name: str) -> None:
@@ -189,12 +207,15 @@ class Shelf:
             finally:
                 shutil.rmtree(gone, ignore_errors=True)
         except OSError as error:
-            raise InputError(f"{target} cannot be removed ({error.strerror})") from error
+            raise InputError(
+                "{target} cannot be removed ({reason})", target=target, reason=system_reason(error)
+            ) from error
 
     @staticmethod
     def _check_free(target: Path) -> None:
         if target.exists():
             raise AlreadyExists(
-                f"there is something tuned called {target.name!r} already; choose another name or "
-                "remove it"
+                "there is something tuned called {target!r} already; choose another name or "
+                "remove it",
+                target=target.name,
             )

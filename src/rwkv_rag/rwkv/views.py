@@ -67,7 +67,9 @@ class Views:
     def _load(self, name: str) -> View:
         tuned = self._shelf.find(name)
         if tuned.kind == "model":
-            raise InputError(f"{name!r} is a whole model, not a change of one; choose it as model")
+            raise InputError(
+                "{name!r} is a whole model, not a change of one; choose it as model", name=name
+            )
         tuned.check_base(self._base_sha256())
         file, shape = self._shelf.tensors(name), self._base.model.shape
         if tuned.kind == "adapter":
@@ -81,10 +83,12 @@ def _state(file: Path, shape: Shape) -> State:
         tensors, _ = read_tensors(file)
     except UnsupportedModel as error:
         reason = str(error).split("; ")[0]
-        raise CorruptData(f"{file} holds no state ({reason}); tune or import it again") from error
+        raise CorruptData(
+            "{file} holds no state ({reason}); tune or import it again", file=file, reason=reason
+        ) from error
     state = State.from_time_state(tensors, shape)
     if not torch.isfinite(state.wkv).all():
-        raise CorruptData(f"{file} holds numbers that are none; tune or import it again")
+        raise CorruptData("{file} holds numbers that are none; tune or import it again", file=file)
     return state
 
 

@@ -48,7 +48,9 @@ class Desk:
         Raises InputError. A grounded answer that is cut short ends after its last whole word.
         """
         if max_tokens <= 0:
-            raise InputError(f"max_tokens is {max_tokens}; it must be at least 1")
+            raise InputError(
+                "max_tokens is {max_tokens}; it must be at least 1", max_tokens=max_tokens
+            )
         ids = self.tokenizer.encode(prompt)
         if not ids:
             raise InputError("the prompt is empty; give the model something to continue")
@@ -64,8 +66,10 @@ class Desk:
         size = self.tokenizer.vocab_size
         if logits.shape[-1] < size:
             raise ModelMismatch(
-                f"the model knows {logits.shape[-1]} tokens and its tokenizer {size}; "
-                "use the vocabulary file that the model was trained with"
+                "the model knows {shape} tokens and its tokenizer {size}; use the vocabulary "
+                "file that the model was trained with",
+                shape=logits.shape[-1],
+                size=size,
             )
         numbers: NDArray[np.float32] = logits[:, :size].detach().float().cpu().numpy()
         return numbers

@@ -51,9 +51,13 @@ class X070:
         self, checkpoint: Checkpoint, *, dtype: Dtype = "auto", threads: int | None = None
     ) -> None:
         if dtype not in get_args(Dtype):
-            raise InputError(f"unknown dtype {dtype!r}; choose one of {', '.join(get_args(Dtype))}")
+            raise InputError(
+                "unknown dtype {dtype!r}; choose one of {dtype2}",
+                dtype=dtype,
+                dtype2=", ".join(get_args(Dtype)),
+            )
         if threads is not None and threads < 1:
-            raise InputError(f"threads must be at least 1, not {threads}")
+            raise InputError("threads must be at least 1, not {threads}", threads=threads)
         self.shape: Shape = checkpoint.shape
         self.dtype = _automatic(checkpoint) if dtype == "auto" else dtype
         self._threads = threads
@@ -162,8 +166,10 @@ class X070:
         if low < 0 or high >= self.shape.vocab:
             outside = low if low < 0 else high
             raise InputError(
-                f"token {outside} is outside the model's vocabulary of {self.shape.vocab}; "
-                "use the vocabulary that belongs to the model"
+                "token {outside} is outside the model's vocabulary of {vocab}; use the "
+                "vocabulary that belongs to the model",
+                outside=outside,
+                vocab=self.shape.vocab,
             )
         return torch.tensor(flat), Packing([len(sequence) for sequence in tokens])
 

@@ -49,7 +49,9 @@ def serve(exports: Mapping[str, Export]) -> Handler:
     def handle(incoming: Incoming) -> Any:
         if incoming.target not in served:
             raise BadMessage(
-                f"this service has no {_shown(incoming.target)}; it has {_names(served)}"
+                "this service has no {target}; it has {served}",
+                target=_shown(incoming.target),
+                served=_names(served),
             )
         return served[incoming.target].answer(incoming)
 
@@ -84,13 +86,20 @@ class _Served:
     def _method(self, name: str) -> Method:
         if name not in self._methods:
             known = _names(self._methods)
-            raise BadMessage(f"{self._target} has no method {_shown(name)}; it has {known}")
+            raise BadMessage(
+                "{target} has no method {name}; it has {known}",
+                target=self._target,
+                name=_shown(name),
+                known=known,
+            )
         return self._methods[name]
 
     def _check(self, bound: Mapping[str, str]) -> None:
         for name, value in bound.items():
             if name not in self._bound or not isinstance(value, str):
-                raise BadMessage(f"{self._target} cannot be bound to {_shown(name)}")
+                raise BadMessage(
+                    "{target} cannot be bound to {name}", target=self._target, name=_shown(name)
+                )
 
 
 def _shown(name: str) -> str:

@@ -64,8 +64,11 @@ class Batches:
     ) -> None:
         if batch < 1 or devices < 1 or not (context == 0 or context > 1) or not 0 <= held_out < 1:
             raise InputError(
-                f"a batch of {batch} rows, a context of {context} tokens and a held-out share of "
-                f"{held_out} are not possible; give at least 1, 2 and from 0 to below 1"
+                "a batch of {batch} rows, a context of {context} tokens and a held-out share "
+                "of {held_out} are not possible; give at least 1, 2 and from 0 to below 1",
+                batch=batch,
+                context=context,
+                held_out=held_out,
             )
         self._rows, self._seed = rows, seed
         self._batch, self._devices, self._device = batch, devices, device_index

@@ -84,7 +84,11 @@ class Writer:
     def add(self, ids: NDArray[np.integer]) -> None:
         """Append one document. Raises InputError for ids that two bytes cannot hold."""
         if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) <= LARGEST_ID:
-            raise InputError(f"token ids must lie between 0 and {LARGEST_ID}, not {ids.max()}")
+            raise InputError(
+                "token ids must lie between 0 and {largest_id}, not {max}",
+                largest_id=LARGEST_ID,
+                max=ids.max(),
+            )
         self._file.write(np.ascontiguousarray(ids, dtype="<u2").tobytes())
         self._sizes.append(len(ids))
 
@@ -123,7 +127,9 @@ class BinIdx:
         for path, other in ((data, index), (index, data)):
             if not path.is_file():
                 raise NotFound(
-                    f"{path} is missing; {other.name} needs it: copy both, or make them again"
+                    "{path} is missing; {other} needs it: copy both, or make them again",
+                    path=path,
+                    other=other.name,
                 )
         tokens = _tokens(data)
         sizes, pointers, documents = _tables(index)
@@ -145,7 +151,9 @@ def _tokens(path: Path) -> NDArray[np.uint16]:
         return np.empty(0, np.uint16)
     if size % 2:
         raise CorruptData(
-            f"{path} has {size} bytes, an odd number, and tokens take two; make it again"
+            "{path} has {size} bytes, an odd number, and tokens take two; make it again",
+            path=path,
+            size=size,
         )
     mapped: NDArray[np.uint16] = np.memmap(path, dtype="<u2", mode="r")
     return mapped
@@ -157,22 +165,34 @@ def _tables(path: Path) -> tuple[NDArray[np.int32], NDArray[np.int64], int]:
         head = file.read(_HEADER.size)
     if not head.startswith(MAGIC):
         raise InputError(
-            f"{path} begins with {head[:9]!r}, not as an index of tokens; "
-            "give the .bin of a pair that RWKV-LM's make_data or `rwkv-rag tune data` wrote"
+            "{path} begins with {head!r}, not as an index of tokens; give the .bin of a "
+            "pair that RWKV-LM's make_data or `rwkv-rag tune data` wrote",
+            path=path,
+            head=head[:9],
         )
     size = path.stat().st_size
     if len(head) < _HEADER.size:
-        raise CorruptData(f"{path} is cut short at {size} bytes; make it again")
+        raise CorruptData(
+            "{path} is cut short at {size} bytes; make it again", path=path, size=size
+        )
     _, version, code, count, entries = _HEADER.unpack(head)
     if version != VERSION or code != UINT16:
         found = _DTYPES.get(code, "unknown") if code != UINT16 else "uint16"
         raise InputError(
-            f"{path} is of version {version} with {found} tokens; only version 1 with uint16 tokens"
-            " can be read"
+            "{path} is of version {version} with {found} tokens; only version 1 with "
+            "uint16 tokens can be read",
+            path=path,
+            version=version,
+            found=found,
         )
     wanted = _HEADER.size + 12 * count + 8 * entries
     if size != wanted:
-        raise CorruptData(f"{path} has {size} bytes and should have {wanted}; make it again")
+        raise CorruptData(
+            "{path} has {size} bytes and should have {wanted}; make it again",
+            path=path,
+            size=size,
+            wanted=wanted,
+        )
     if count == 0:
         return np.empty(0, np.int32), np.empty(0, np.int64), 0
     table = np.memmap(path, dtype=np.uint8, mode="r")
@@ -191,8 +211,11 @@ def _check_places(
         if wrong.any():
             row = start + int(np.argmax(wrong))
             raise CorruptData(
-                f"{path} has {len(tokens):,} tokens and its index places document {row} outside; "
-                "the file is cut short or belongs to another index: make both again"
+                "{path} has {tokens:,} tokens and its index places document {row} outside; "
+                "the file is cut short or belongs to another index: make both again",
+                path=path,
+                tokens=len(tokens),
+                row=row,
             )
 
 

@@ -164,6 +164,8 @@ def _unwritten(step: int, error: Exception, *, kept: bool) -> str:
 
 def _unusable(path: Path, error: Exception) -> CorruptData:
     return CorruptData(
-        f"{path} does not fit this training run ({error.__class__.__name__}); "
-        "train in another folder, or delete the file to start anew"
+        "{path} does not fit this training run ({name}); train in another folder, or "
+        "delete the file to start anew",
+        path=path,
+        name=error.__class__.__name__,
     )

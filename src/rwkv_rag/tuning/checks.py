@@ -56,7 +56,8 @@ def check_and_estimate(
     device = device_of(settings.device)
     if settings.quantization != "none" and device.type != "cuda":
         raise InputError(
-            f"quantization is {settings.quantization!r}, which needs a GPU; choose none"
+            "quantization is {quantization!r}, which needs a GPU; choose none",
+            quantization=settings.quantization,
         )
     load = Load(
         shape=checkpoint.shape,
@@ -77,8 +78,10 @@ def _check_rank(settings: TuneSettings, checkpoint: Checkpoint) -> None:
     beside = settings.method in ("lora", "pissa", "miss") and {"att", "ffn"} & {*settings.parts}
     if beside and settings.rank > most:
         raise InputError(
-            f"rank is {settings.rank}, and the model's smallest matrix allows {most}; "
-            f"give a rank of at most {most}"
+            "rank is {rank}, and the model's smallest matrix allows {most}; give a rank "
+            "of at most {most}",
+            rank=settings.rank,
+            most=most,
         )
 
 
@@ -88,11 +91,13 @@ def glance_at(settings: TuneSettings, tokenizer: Tokenizer) -> Glance:
     if source.suffix.lower() in (".bin", ".idx"):
         rows = Rows.open(binidx.prefix_of(source), scored=settings.scored)
         if not len(rows):
-            raise InputError(f"{source} holds no row; give a file with at least one")
+            raise InputError("{source} holds no row; give a file with at least one", source=source)
         return Glance(len(rows.tokens) / len(rows), rows.scored / len(rows.tokens), len(rows))
     if not jsonl.readable(source):
         raise InputError(
-            f"{source} is no training data; give a {', '.join(jsonl.SUFFIXES)} or .bin file"
+            "{source} is no training data; give a {suffixes} or .bin file",
+            source=source,
+            suffixes=", ".join(jsonl.SUFFIXES),
         )
     return _first_lines(settings, RowEncoder(tokenizer, scored=settings.scored))
 
@@ -112,7 +117,7 @@ def _first_lines(settings: TuneSettings, encoder: RowEncoder) -> Glance:
             raise InputError(bad_line(settings.data, line.number, str(error))) from error
         rows, tokens, scored = rows + 1, tokens + len(row.ids), scored + int(row.scored.sum())
     if not rows and last < LINES:
-        raise InputError(f"{settings.data} holds no row; give a file with at least one")
+        raise InputError("{data} holds no row; give a file with at least one", data=settings.data)
     return Glance(tokens / max(1, rows), scored / max(1, tokens), _rows(settings.data, rows, last))
 
 

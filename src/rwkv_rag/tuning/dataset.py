@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from rwkv_rag.errors import InputError
+from rwkv_rag.errors import InputError, system_reason
 from rwkv_rag.rwkv.tokenizer import Tokenizer
 from rwkv_rag.tuning import binidx, jsonl
 from rwkv_rag.tuning.batches import Batch, Batches
@@ -65,14 +65,18 @@ def prepare(
     size = vocabulary or tokenizer.vocab_size
     if tokenizer.vocab_size > size:
         raise InputError(
-            f"the vocabulary has {tokenizer.vocab_size:,} tokens and the model knows {size:,}; "
-            "use the vocabulary that belongs to the model"
+            "the vocabulary has {vocab_size:,} tokens and the model knows {size:,}; use "
+            "the vocabulary that belongs to the model",
+            vocab_size=tokenizer.vocab_size,
+            size=size,
         )
     if source.suffix.lower() in (".bin", ".idx"):
         return _in_place(binidx.prefix_of(source), scored, size, progress)
     if not jsonl.readable(source):
         raise InputError(
-            f"{source} is no training data; give a {', '.join(jsonl.SUFFIXES)} or .bin file"
+            "{source} is no training data; give a {suffixes} or .bin file",
+            source=source,
+            suffixes=", ".join(jsonl.SUFFIXES),
         )
     encoder = RowEncoder(tokenizer, scored=scored)
     bad, skipped = _convert(source, prefix, encoder, scored, skip_bad, progress)
@@ -82,7 +86,9 @@ def prepare(
         for path in (binidx.bin_path(prefix), binidx.idx_path(prefix), mask_path(prefix)):
             path.unlink(missing_ok=True)
         left = "has only bad lines" if bad else "holds no row"
-        raise InputError(f"{source} {left}; training needs at least one good one")
+        raise InputError(
+            "{source} {left}; training needs at least one good one", source=source, left=left
+        )
     return _told(rows, bad, skipped)
 
 
@@ -112,7 +118,9 @@ def _convert(
                 if len(skipped) < REASONS_KEPT:
                     skipped.append((line.number, reason))
     except OSError as error:
-        raise InputError(f"{prefix} cannot be written: {error.strerror or error}") from error
+        raise InputError(
+            "{prefix} cannot be written: {reason}", prefix=prefix, reason=system_reason(error)
+        ) from error
     return bad, skipped
 
 
@@ -147,14 +155,19 @@ def _mask(prefix: Path, scored: Scored) -> Iterator[BinaryIO]:
 def _in_place(prefix: Path, scored: Scored, vocabulary: int, progress: jsonl.Progress) -> Prepared:
     rows = Rows.open(prefix, scored=scored)
     if not len(rows):
-        raise InputError(f"{binidx.bin_path(prefix)} holds no document; nothing can be learned")
+        raise InputError(
+            "{prefix} holds no document; nothing can be learned", prefix=binidx.bin_path(prefix)
+        )
     tokens = rows.tokens
     for start in range(0, len(tokens), _CHECKED_AT_ONCE):
         largest = int(tokens[start : start + _CHECKED_AT_ONCE].max())
         if largest >= vocabulary:
             raise InputError(
-                f"{binidx.bin_path(prefix)} holds the token {largest} and the model knows "
-                f"{vocabulary:,}; make the file with the model's own vocabulary"
+                "{prefix} holds the token {largest} and the model knows {vocabulary:,}; make "
+                "the file with the model's own vocabulary",
+                prefix=binidx.bin_path(prefix),
+                largest=largest,
+                vocabulary=vocabulary,
             )
         progress(2 * start, 2 * len(tokens))
     return _told(rows, 0, [])

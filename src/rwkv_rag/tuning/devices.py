@@ -38,12 +38,16 @@ def device_of(name: str) -> torch.device:
     if kind == "cpu":
         return torch.device("cpu")
     if not number.isdigit() and number:
-        raise InputError(f"device is {name!r}; choose auto, cpu or cuda")
+        raise InputError("device is {name!r}; choose auto, cpu or cuda", name=name)
     if not torch.cuda.is_available():
-        raise InputError(f"device is {name!r}, but torch finds no GPU here; choose cpu or auto")
+        raise InputError(
+            "device is {name!r}, but torch finds no GPU here; choose cpu or auto", name=name
+        )
     if int(number or 0) >= torch.cuda.device_count():
         raise InputError(
-            f"device is {name!r}, but {torch.cuda.device_count()} GPUs are here; choose cuda:0"
+            "device is {name!r}, but {device_count} GPUs are here; choose cuda:0",
+            name=name,
+            device_count=torch.cuda.device_count(),
         )
     return torch.device("cuda", int(number or 0))
 
@@ -52,30 +56,42 @@ def check_devices(settings: TuneSettings) -> None:
     """Raise InputError or MissingExtra for devices and strategies that are not there."""
     for package in ("lightning_fabric", "psutil"):
         if importlib.util.find_spec(package) is None:
-            raise MissingExtra(f"fine-tuning needs {package}; install it with: {INSTALL}")
+            raise MissingExtra(
+                "fine-tuning needs {package}; install it with: {install}",
+                package=package,
+                install=INSTALL,
+            )
     device = device_of(settings.device)
     if device.type == "cuda" and settings.devices > torch.cuda.device_count():
         raise InputError(
-            f"devices is {settings.devices}, but {torch.cuda.device_count()} GPUs are here; "
-            "lower it"
+            "devices is {devices}, but {device_count} GPUs are here; lower it",
+            devices=settings.devices,
+            device_count=torch.cuda.device_count(),
         )
     cores = max(MANY_ENOUGH, os.cpu_count() or 1)
     if device.type == "cpu" and settings.devices > cores:
         raise InputError(
-            f"devices is {settings.devices}, but {cores} processor cores are here; lower it"
+            "devices is {devices}, but {cores} processor cores are here; lower it",
+            devices=settings.devices,
+            cores=cores,
         )
     if spread(settings.strategy) and device.type != "cuda":
-        raise InputError(f"strategy is {settings.strategy!r}, which needs GPUs; choose ddp or auto")
+        raise InputError(
+            "strategy is {strategy!r}, which needs GPUs; choose ddp or auto",
+            strategy=settings.strategy,
+        )
     if settings.strategy.startswith("deepspeed"):
         if importlib.util.find_spec("deepspeed") is None:
             raise MissingExtra(
-                f"strategy is {settings.strategy!r}, which needs DeepSpeed; install it with: "
-                "pip install deepspeed"
+                "strategy is {strategy!r}, which needs DeepSpeed; install it with: pip "
+                "install deepspeed",
+                strategy=settings.strategy,
             )
         if settings.accumulate > 1 or settings.chunk:
             raise InputError(
-                f"strategy is {settings.strategy!r}, which takes one backward pass a step; set "
-                "accumulate to 1 and chunk to 0, or choose fsdp"
+                "strategy is {strategy!r}, which takes one backward pass a step; set "
+                "accumulate to 1 and chunk to 0, or choose fsdp",
+                strategy=settings.strategy,
             )
 
 

@@ -98,11 +98,11 @@ def export(shelf: Shelf, name: str, path: Path) -> Written:
     """
     tuned, source = shelf.find(name), shelf.tensors(name)
     if path.exists():
-        raise AlreadyExists(f"{path} exists already; choose another name")
+        raise AlreadyExists("{path} exists already; choose another name", path=path)
     if path.suffix not in (".safetensors", ".pth", "") or (
         path.suffix == "" and tuned.kind != "adapter"
     ):
-        raise InputError(f"{path.name} says no form that is known; {_WAYS}")
+        raise InputError("{path} says no form that is known; {ways}", path=path.name, ways=_WAYS)
     _check_parent(path)
     vocabulary = _own_vocabulary(source.with_name(VOCABULARY), path)
     tensors = _load(source)  # also where the file is only copied: nobody wants a damaged one
@@ -132,12 +132,14 @@ def merge(
     """
     tuned = shelf.find(name)
     if tuned.kind == "model":
-        raise InputError(f"{name!r} is a whole model already; export it")
+        raise InputError("{name!r} is a whole model already; export it", name=name)
     tuned.check_base(base.sha256)
     if path.suffix != ".safetensors":
-        raise InputError(f"{path.name} must end in .safetensors, which merged models are saved as")
+        raise InputError(
+            "{path} must end in .safetensors, which merged models are saved as", path=path.name
+        )
     if path.exists():
-        raise AlreadyExists(f"{path} exists already; choose another name")
+        raise AlreadyExists("{path} exists already; choose another name", path=path)
     _check_parent(path)
     vocabulary = _own_vocabulary(vocabulary, path)
     changed: Mapping[str, Tensor]
@@ -152,7 +154,9 @@ def merge(
 
 def _check_parent(path: Path) -> None:
     if not path.parent.is_dir():
-        raise InputError(f"{path.parent} is not there to write into; make the folder first")
+        raise InputError(
+            "{parent} is not there to write into; make the folder first", parent=path.parent
+        )
 
 
 def _own_vocabulary(vocabulary: Path | None, path: Path) -> Path | None:
@@ -161,7 +165,9 @@ def _own_vocabulary(vocabulary: Path | None, path: Path) -> Path | None:
         return None
     beside = path.with_name(VOCABULARY)
     if beside.exists() and beside.read_bytes() != vocabulary.read_bytes():
-        raise AlreadyExists(f"{beside} is another model's vocabulary; choose another folder")
+        raise AlreadyExists(
+            "{beside} is another model's vocabulary; choose another folder", beside=beside
+        )
     return vocabulary
 
 
@@ -210,8 +216,9 @@ def _no_differences(tensors: Mapping[str, Tensor]) -> None:
     plain = [name for name in tensors if name.endswith(".delta")]
     if plain:
         raise InputError(
-            f"the adapter changes {plain[0].removesuffix('.delta')} by itself, which only our own "
-            "file can say; export it as .safetensors, or merge it"
+            "the adapter changes {value} by itself, which only our own file can say; "
+            "export it as .safetensors, or merge it",
+            value=plain[0].removesuffix(".delta"),
         )
 
 
@@ -219,8 +226,10 @@ def _rank(tensors: Mapping[str, Tensor]) -> int:
     ranks = {each.shape[0] for name, each in tensors.items() if name.endswith((".lora_A", ".miss"))}
     if len(ranks) != 1:
         raise InputError(
-            f"the adapter has ranks from {min(ranks)} to {max(ranks)}, which only our own file can "
-            "say; export it as .safetensors, or merge it"
+            "the adapter has ranks from {ranks} to {ranks2}, which only our own file can "
+            "say; export it as .safetensors, or merge it",
+            ranks=min(ranks),
+            ranks2=max(ranks),
         )
     return ranks.pop()
 
@@ -232,7 +241,9 @@ def _load(path: Path) -> dict[str, Tensor]:
             raise ValueError("empty")
         return tensors
     except (SafetensorError, OSError, ValueError) as error:
-        raise CorruptData(f"{path} is damaged ({error}); tune or import it again") from error
+        raise CorruptData(
+            "{path} is damaged ({reason}); tune or import it again", path=path, reason=error
+        ) from error
 
 
 @contextmanager
@@ -255,4 +266,4 @@ def _writing(path: Path) -> Iterator[None]:
         yield
     except (OSError, SafetensorError, RuntimeError) as error:
         why = getattr(error, "strerror", None) or str(error).split("\n")[0]
-        raise InputError(f"{path} cannot be written: {why}") from error
+        raise InputError("{path} cannot be written: {why}", path=path, why=why) from error

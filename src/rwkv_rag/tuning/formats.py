@@ -84,7 +84,7 @@ def read(
         return _miss(source, base)
     if any(map(_PAIR.fullmatch, names)):
         return _lora(source, base, alpha, first)
-    raise InputError(f"{path.name} {_stranger(names)}")
+    raise InputError("{path} {names}", path=path.name, names=_stranger(names))
 
 
 def _stranger(names: Any) -> str:
@@ -108,16 +108,21 @@ def _open(path: Path) -> _Source:
     if path.is_dir():
         config, file = _config(path / CONFIG), path / WEIGHTS
     if not file.is_file():
-        raise NotFound(f"{file} does not exist; check the path")
+        raise NotFound("{file} does not exist; check the path", file=file)
     try:
         tensors, _ = read_tensors(file)
     except UnsupportedModel as error:
         reason = str(error).split("; ")[0].removesuffix(", not a model")
-        raise InputError(f"{file.name} cannot be imported: {reason}") from error
+        raise InputError(
+            "{file} cannot be imported: {reason}", file=file.name, reason=reason
+        ) from error
     for name, tensor in tensors.items():
         if not tensor.is_floating_point():
             raise InputError(
-                f"{file.name} cannot be imported: {name} holds {tensor.dtype}, expected floats"
+                "{file} cannot be imported: {name} holds {dtype}, expected floats",
+                file=file.name,
+                name=name,
+                dtype=tensor.dtype,
             )
     return _Source(
         path, {_PREFIX.sub("", name): tensor for name, tensor in tensors.items()}, config
@@ -132,19 +137,29 @@ def _config(path: Path) -> Mapping[str, Any]:
         if not isinstance(config, dict):
             raise ValueError("no object")
     except FileNotFoundError:
-        raise NotFound(f"{path} does not exist; give a file, or a folder of peft's") from None
+        raise NotFound(
+            "{path} does not exist; give a file, or a folder of peft's", path=path
+        ) from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} is no config of peft ({error}); check the folder") from error
+        raise InputError(
+            "{path} is no config of peft ({reason}); check the folder", path=path, reason=error
+        ) from error
     for name in ("use_dora", "alpha_pattern", "lora_bias", "use_qalora", "layer_replication"):
         if config.get(name):
-            raise InputError(f"{path} uses {name}, which cannot be imported; merge it with peft")
+            raise InputError(
+                "{path} uses {name}, which cannot be imported; merge it with peft",
+                path=path,
+                name=name,
+            )
     return config
 
 
 def _state(source: _Source, base: Checkpoint) -> Found:
     state = State.from_time_state(source.tensors, base.shape)
     if not torch.isfinite(state.wkv).all():
-        raise InputError(f"{source.path.name} holds values that are no numbers; download it again")
+        raise InputError(
+            "{path} holds values that are no numbers; download it again", path=source.path.name
+        )
     return Found("a tuned state (time_state)", "state", state.to_time_state())
 
 
@@ -152,12 +167,15 @@ def _lora(source: _Source, base: Checkpoint, alpha: float | None, first: Path | 
     begun = str(source.config.get("init_lora_weights", ""))
     if begun.startswith("pissa") and first is None:
         raise InputError(
-            f"{source.path.name} is a PiSSA adapter, of use only with its first pairs; "
-            "give their file with --init"
+            "{path} is a PiSSA adapter, of use only with its first pairs; give their "
+            "file with --init",
+            path=source.path.name,
         )
     if begun not in ("", "True", "False", "gaussian", "eva") and not begun.startswith("pissa"):
         raise InputError(
-            f"{source.path.name} began as {begun}, which changed the base; merge it with peft"
+            "{path} began as {begun}, which changed the base; merge it with peft",
+            path=source.path.name,
+            begun=begun,
         )
     pairs, rest = _pairs(source, _PAIR)
     if first is not None:
@@ -165,8 +183,9 @@ def _lora(source: _Source, base: Checkpoint, alpha: float | None, first: Path | 
     alpha = source.config.get("lora_alpha", alpha)
     if not _is_scale(alpha):
         raise InputError(
-            f"{source.path.name} is a LoRA that does not say its alpha; give the one it was "
-            "trained with as --alpha (often 32)"
+            "{path} is a LoRA that does not say its alpha; give the one it was trained "
+            "with as --alpha (often 32)",
+            path=source.path.name,
         )
     tensors = {}
     for name, (a, b) in pairs.items():
@@ -187,21 +206,34 @@ def _pissa(
     begun, _ = _pairs(_open(first), _FIRST)
     if begun.keys() != pairs.keys():
         raise ModelMismatch(
-            f"{first.name} has the first pairs of {len(begun)} matrices and {source.path.name} "
-            f"changes {len(pairs)}; give the file of the same training with --init"
+            "{first} has the first pairs of {begun} matrices and {path} changes {pairs}; "
+            "give the file of the same training with --init",
+            first=first.name,
+            begun=len(begun),
+            path=source.path.name,
+            pairs=len(pairs),
         )
     tensors = {}
     for name, (a, b) in pairs.items():
         first_a, first_b = begun[name]
         if first_a.shape != a.shape or first_b.shape != b.shape:
             raise ModelMismatch(
-                f"{first.name} has {name} as {tuple(first_a.shape)} and {source.path.name} as "
-                f"{tuple(a.shape)}; give the file of the same training with --init"
+                "{first} has {name} as {shape} and {path} as {shape2}; give the file of the "
+                "same training with --init",
+                first=first.name,
+                name=name,
+                shape=tuple(first_a.shape),
+                path=source.path.name,
+                shape2=tuple(a.shape),
             )
         # RWKV-PEFT has no scale in PiSSA; peft has.
         alpha = source.config.get("lora_alpha", a.shape[0])
         if not _is_scale(alpha):
-            raise InputError(f"{source.path.name} says an alpha of {alpha!r}; get the folder again")
+            raise InputError(
+                "{path} says an alpha of {alpha!r}; get the folder again",
+                path=source.path.name,
+                alpha=alpha,
+            )
         scale = _scale(source, float(alpha), a.shape[0])
         tensors[f"{name}.lora_A"] = torch.cat([a.float(), first_a.float()])
         tensors[f"{name}.lora_B"] = torch.cat([b.float(), -first_b.float()], 1) * scale
@@ -222,8 +254,9 @@ def _miss(source: _Source, base: Checkpoint) -> Found:
     mode = source.config.get("init_weights", True)
     if mode == "bat":
         raise InputError(
-            f"{source.path.name} is a MiSS adapter of the mode bat, which multiplies the base; "
-            "merge it with peft"
+            "{path} is a MiSS adapter of the mode bat, which multiplies the base; merge "
+            "it with peft",
+            path=source.path.name,
         )
     tensors, rest, what = {}, {}, "a DiSHA (MiSS) adapter"
     for name, tensor in source.tensors.items():
@@ -251,8 +284,11 @@ def _multiplied(name: str, blocks: Tensor, base: Checkpoint) -> Tensor:
     count, rank = blocks.shape[0], blocks.shape[2]
     if blocks.shape[1] != rank or count * rank != inputs or outputs % max(1, rank):
         raise ModelMismatch(
-            f"the adapter's {name} has shape {tuple(blocks.shape)}, which does not fit "
-            f"{(outputs, inputs)} of the model; use it with the model it was tuned on"
+            "the adapter's {name} has shape {shape}, which does not fit {value} of the "
+            "model; use it with the model it was tuned on",
+            name=name,
+            shape=tuple(blocks.shape),
+            value=(outputs, inputs),
         )
     tiles = base.tensors[name].float().reshape(outputs // rank, rank, count, rank).transpose(1, 2)
     return (tiles @ blocks + blocks).transpose(1, 2).reshape(outputs, inputs)
@@ -261,8 +297,9 @@ def _multiplied(name: str, blocks: Tensor, base: Checkpoint) -> Tensor:
 def _sizes(name: str, base: Checkpoint) -> tuple[int, ...]:
     if not is_matrix(name) or name not in base.tensors:
         raise ModelMismatch(
-            f"the adapter changes {name}, which the model does not have; "
-            "use it with the model it was tuned on"
+            "the adapter changes {name}, which the model does not have; use it with the "
+            "model it was tuned on",
+            name=name,
         )
     return tuple(base.tensors[name].shape)
 
@@ -281,7 +318,9 @@ def _pairs(
     for name, each in sides.items():
         if each.keys() != {"A", "B"} or {tensor.dim() for tensor in each.values()} != {2}:
             raise InputError(
-                f"{source.path.name} has only a part of the pair for {name}; get the file again"
+                "{path} has only a part of the pair for {name}; get the file again",
+                path=source.path.name,
+                name=name,
             )
     return {name: (each["A"], each["B"]) for name, each in sides.items()}, rest
 
@@ -293,8 +332,11 @@ def _replaced(tensors: Mapping[str, Tensor], base: Checkpoint) -> dict[str, Tens
     for name, tensor in tensors.items():
         if name not in wanted or tensor.numel() != math.prod(wanted[name]):
             raise ModelMismatch(
-                f"the adapter comes with {name} as {tuple(tensor.shape)}, which the model has as "
-                f"{wanted.get(name, 'nothing')}; use it with the model it was tuned on"
+                "the adapter comes with {name} as {shape}, which the model has as {name2}; "
+                "use it with the model it was tuned on",
+                name=name,
+                shape=tuple(tensor.shape),
+                name2=wanted.get(name, "nothing"),
             )
         was = base.tensors[name].float().reshape(wanted[name])
         differences[f"{name}.delta"] = tensor.float().reshape(wanted[name]) - was

@@ -148,8 +148,12 @@ def build(
     """
     if rows < 1 or not 0 <= refusals < 1 or not 1 <= passages <= SEARCHED:
         raise InputError(
-            f"{rows} rows with a share of {refusals} refusals and {passages} passages cannot be "
-            f"made; give from 1, from 0 to below 1, and from 1 to {SEARCHED}"
+            "{rows} rows with a share of {refusals} refusals and {passages} passages "
+            "cannot be made; give from 1, from 0 to below 1, and from 1 to {searched}",
+            rows=rows,
+            refusals=refusals,
+            passages=passages,
+            searched=SEARCHED,
         )
     knowledge.base(name)
     writer = Model(generator, seed) if generator else Rules()
@@ -190,8 +194,10 @@ class _Builder:
                 yield self._event(tried, len(todo), None)
         if not self._made and not cancelled():
             raise InputError(
-                f"nothing in the knowledge base {self._name!r} makes a question ({tried} sentences "
-                "tried); index documents with whole sentences, or write the rows yourself"
+                "nothing in the knowledge base {name!r} makes a question ({tried} sentences "
+                "tried); index documents with whole sentences, or write the rows yourself",
+                name=self._name,
+                tried=tried,
             )
 
     def _event(self, tried: int, total: int, row: Row | None) -> RowEvent:

@@ -25,7 +25,15 @@ from pathlib import Path
 from typing import Any
 
 from rwkv_rag.config import sharing_cores
-from rwkv_rag.errors import AlreadyExists, CorruptData, InputError, NotFound, RagError, TuningFailed
+from rwkv_rag.errors import (
+    AlreadyExists,
+    CorruptData,
+    InputError,
+    NotFound,
+    RagError,
+    TuningFailed,
+    system_reason,
+)
 from rwkv_rag.knowledge.locks import FileLock
 from rwkv_rag.rwkv.tuned import Shelf
 from rwkv_rag.tuning import settings as written
@@ -97,7 +105,9 @@ class JobFolder:
             base = BaseFiles(files["name"], Path(files["model"]), Path(files["vocabulary"]))
             return written.from_json(json.dumps(value["settings"])), base
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CorruptData(f"{self.order} cannot be read ({error}); start a new job") from error
+            raise CorruptData(
+                "{order} cannot be read ({reason}); start a new job", order=self.order, reason=error
+            ) from error
 
 
 class Jobs:
@@ -147,7 +157,7 @@ class Jobs:
         """Ask a job to write a checkpoint and end. Raises InputError where it does not run."""
         job = self.job(id)
         if job.status not in UNFINISHED:
-            raise InputError(f"job {job.id} does not run: it is {job.status}")
+            raise InputError("job {id} does not run: it is {status}", id=job.id, status=job.status)
         folder = self._folder(job.id)
         with _writing(folder):
             folder.stop.touch()
@@ -156,14 +166,14 @@ class Jobs:
         """Go on from the last checkpoint of a job that does not run. Raises InputError."""
         job = self.job(id)
         if job.status in UNFINISHED:
-            raise InputError(f"job {job.id} runs already: it is {job.status}")
+            raise InputError("job {id} runs already: it is {status}", id=job.id, status=job.status)
         if job.status == "done":
-            raise InputError(f"job {job.id} is done; start a new one to train further")
+            raise InputError("job {id} is done; start a new one to train further", id=job.id)
         folder = self._folder(job.id)
         settings, base = folder.read()
         written.check_nodes(settings)
         if not base.model.exists():
-            raise NotFound(f"no such model file: {base.model}")
+            raise NotFound("no such model file: {model}", model=base.model)
         with _writing(folder):
             folder.stop.unlink(missing_ok=True)
             self._ledger.tell(job.id, status="waiting", reason="")
@@ -177,14 +187,22 @@ class Jobs:
         """
         job, folder = self.job(id), self._folder(self._ledger.find(id).id)
         if job.status in UNFINISHED:
-            raise InputError(f"job {job.id} runs: it is {job.status}; stop it before forgetting it")
+            raise InputError(
+                "job {id} runs: it is {status}; stop it before forgetting it",
+                id=job.id,
+                status=job.status,
+            )
         if is_id(job.id) and folder.path.is_dir():
             try:
                 gone = folder.path.with_name(f".forgotten-{job.id}")
                 folder.path.rename(gone)  # at once, so that nobody resumes it half deleted
                 shutil.rmtree(gone)
             except OSError as error:
-                raise InputError(f"{folder.path} cannot be removed ({error.strerror})") from error
+                raise InputError(
+                    "{path} cannot be removed ({reason})",
+                    path=folder.path,
+                    reason=system_reason(error),
+                ) from error
         self._ledger.remove(job.id)
 
     def metrics(self, id: str) -> list[Mapping[str, float]]:
@@ -211,7 +229,9 @@ class Jobs:
         for job in self.jobs():
             if job.status in UNFINISHED and job.settings.name == name:
                 raise AlreadyExists(
-                    f"job {job.id} is making {name!r} already; choose another name or stop it"
+                    "job {id} is making {name!r} already; choose another name or stop it",
+                    id=job.id,
+                    name=name,
                 )
 
     def _folder(self, id: str) -> JobFolder:
@@ -229,7 +249,7 @@ class Jobs:
         starting = folder.starting()
         if not starting.acquire(timeout_s=PROBE_S) or held(folder.running(), for_s=ENDING_S):
             starting.release()
-            raise InputError(f"job {folder.id} runs already")
+            raise InputError("job {id} runs already", id=folder.id)
         try:
             process = _detached(folder)
             deadline = time.monotonic() + START_S
@@ -248,7 +268,9 @@ class Jobs:
             lines = self.logs(folder.id).strip().splitlines()
             reason = lines[-1] if lines else f"exit code {code}"
             self._ledger.tell(folder.id, status="failed", reason=reason)
-            raise TuningFailed(f"job {folder.id} could not be started: {reason}")
+            raise TuningFailed(
+                "job {id} could not be started: {reason}", id=folder.id, reason=reason
+            )
 
 
 @contextmanager
@@ -258,7 +280,9 @@ def _writing(folder: JobFolder) -> Iterator[None]:
         yield
     except OSError as error:
         raise InputError(
-            f"{folder.path} cannot be written ({error.strerror}); check --home"
+            "{path} cannot be written ({reason}); check --home",
+            path=folder.path,
+            reason=system_reason(error),
         ) from error
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from rwkv_rag.errors import InputError, NotFound
+from rwkv_rag.errors import InputError, NotFound, system_reason
 
 LONGEST_LINE = 16 << 20
 """Bytes; a longer line is not a row but a file that lost its line ends, or an attack."""
@@ -61,13 +61,17 @@ def read(path: Path, *, progress: Progress = quiet) -> Iterator[Line]:
                     yield line
             progress(total, total)
     except FileNotFoundError:
-        raise NotFound(f"{path} does not exist; check the path") from None
+        raise NotFound("{path} does not exist; check the path", path=path) from None
     except (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(
-            f"{path} line {number + 1}: the archive is damaged or cut short"
+            "{path} line {number}: the archive is damaged or cut short",
+            path=path,
+            number=number + 1,
         ) from error
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise InputError(
+            "{path} cannot be read: {reason}", path=path, reason=system_reason(error)
+        ) from error
 
 
 def readable(path: Path) -> bool:

@@ -63,7 +63,11 @@ class Ledger:
                     return id
             except sqlite3.IntegrityError as error:
                 refused = str(error)
-        raise CorruptData(f"{self._path} takes no new job ({refused}); put back an older copy")
+        raise CorruptData(
+            "{path} takes no new job ({refused}); put back an older copy",
+            path=self._path,
+            refused=refused,
+        )
 
     def remove(self, id: str) -> None:
         """Forget a job."""
@@ -85,11 +89,17 @@ class Ledger:
             return (exact or found)[0]
         if found:
             several = ", ".join(job.id for job in found)
-            raise NotFound(f"several jobs begin with {id!r}: {several}; give one more letter")
+            raise NotFound(
+                "several jobs begin with {id!r}: {several}; give one more letter",
+                id=id,
+                several=several,
+            )
         if not jobs:
-            raise NotFound(f"there is no job {id!r}; none has been started yet")
+            raise NotFound("there is no job {id!r}; none has been started yet", id=id)
         raise NotFound(
-            f"there is no job {id!r}; there are: {', '.join(job.id for job in jobs[:20])}"
+            "there is no job {id!r}; there are: {jobs}",
+            id=id,
+            jobs=", ".join(job.id for job in jobs[:20]),
         )
 
     def tell(self, id: str, **values: Any) -> None:

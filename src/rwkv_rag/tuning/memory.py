@@ -123,12 +123,17 @@ def require(estimate: TuneEstimate) -> None:
     need, free = (f"{n / 1e9:.1f} GB" for n in (estimate.memory_bytes, estimate.available_bytes))
     if not estimate.cheaper:
         raise InputError(
-            f"this fine-tuning needs {need} of memory and {free} are free; "
-            "close other programs or take a smaller base"
+            "this fine-tuning needs {need} of memory and {free} are free; close other "
+            "programs or take a smaller base",
+            need=need,
+            free=free,
         )
     ways = " | ".join(estimate.cheaper)
     raise InputError(
-        f"this fine-tuning needs {need} of memory and {free} are free; what would fit: {ways}"
+        "this fine-tuning needs {need} of memory and {free} are free; what would fit: {ways}",
+        need=need,
+        free=free,
+        ways=ways,
     )
 
 

@@ -254,7 +254,12 @@ def _explained(error: Exception) -> TuningFailed:
     said = " ".join(str(error).split())[:200]
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return TuningFailed(
-            f"there was not enough memory ({said}); choose a smaller batch, a shorter context or "
-            "checkpointing, and start again"
+            "there was not enough memory ({said}); choose a smaller batch, a shorter "
+            "context or checkpointing, and start again",
+            said=said,
         )
-    return TuningFailed(f"an unexpected error ({type(error).__name__}: {said}); the log says more")
+    return TuningFailed(
+        "an unexpected error ({name}: {said}); the log says more",
+        name=type(error).__name__,
+        said=said,
+    )

@@ -24,8 +24,10 @@ def quantize(network: Network, kind: str, device: torch.device | None = None) ->
     where = device or network.ln_out.weight.device
     if where.type != "cuda":
         raise InputError(
-            f"quantization is {kind!r}, which needs a GPU, and training would run on {where.type}; "
-            "choose quantization none with precision bf16"
+            "quantization is {kind!r}, which needs a GPU, and training would run on "
+            "{type}; choose quantization none with precision bf16",
+            kind=kind,
+            type=where.type,
         )
     pack(network, kind, where)
 

@@ -61,8 +61,9 @@ class RowEncoder:
     def __init__(self, tokenizer: Tokenizer, *, scored: Scored = "answers") -> None:
         if tokenizer.vocab_size > 1 << 16:
             raise InputError(
-                f"the vocabulary has {tokenizer.vocab_size:,} tokens; rows are stored with two "
-                "bytes a token, which is enough for 65,536"
+                "the vocabulary has {vocab_size:,} tokens; rows are stored with two bytes a "
+                "token, which is enough for 65,536",
+                vocab_size=tokenizer.vocab_size,
             )
         self._tokenizer = tokenizer
         self._all = scored == "all"
@@ -108,11 +109,15 @@ def _form(record: dict[str, Any]) -> str:
     found = [form for form in FORMS if form in record]
     if len(found) != 1:
         what = "none" if not found else "more than one"
-        raise InputError(f'it has {what} of "text", "messages" and "question"')
+        raise InputError('it has {what} of "text", "messages" and "question"', what=what)
     for key in record:
         if key not in FORMS[found[0]] and key not in NOTES:
             known = ", ".join(f'"{each}"' for each in sorted(FORMS[found[0]]))
-            raise InputError(f'"{str(key)[:40]}" is not a key of such a row; it may have {known}')
+            raise InputError(
+                '"{key}" is not a key of such a row; it may have {known}',
+                key=str(key)[:40],
+                known=known,
+            )
     return found[0]
 
 
@@ -156,18 +161,19 @@ def _from_messages(messages: object) -> list[Piece]:
 
 def _message(message: object, place: int) -> tuple[str, str]:
     if not isinstance(message, dict) or not isinstance(message.get("content"), str):
-        raise InputError(f'message {place + 1} has no "content" that is a text')
+        raise InputError('message {place} has no "content" that is a text', place=place + 1)
     role = message.get("role")
     if not isinstance(role, str) or role not in _ROLES:
         raise InputError(
-            f'the "role" of message {place + 1} is {str(role)[:40]!r}, '
-            "not system, user or assistant"
+            'the "role" of message {place} is {role!r}, not system, user or assistant',
+            place=place + 1,
+            role=str(role)[:40],
         )
     if role == "system" and place:
-        raise InputError(f"message {place + 1} is the system's; only the first may be")
+        raise InputError("message {place} is the system's; only the first may be", place=place + 1)
     content = prompt.clean(message["content"])
     if not content:
-        raise InputError(f"message {place + 1} is empty")
+        raise InputError("message {place} is empty", place=place + 1)
     return _ROLES[role], content
 
 
@@ -198,7 +204,9 @@ def _passages(given: object) -> list[str]:
     for place, each in enumerate(given, 1):
         text = each.get("text") if isinstance(each, dict) else each
         if not isinstance(text, str) or not text.strip():
-            raise InputError(f'passage {place} is neither a text nor an object with a "text"')
+            raise InputError(
+                'passage {place} is neither a text nor an object with a "text"', place=place
+            )
         texts.append(text)
     return texts
 
@@ -206,7 +214,7 @@ def _passages(given: object) -> list[str]:
 def _text(record: dict[str, Any], key: str) -> str:
     value = record.get(key)
     if not isinstance(value, str):
-        raise InputError(f'"{key}" is missing or not a text')
+        raise InputError('"{key}" is missing or not a text', key=key)
     if not value.strip():
-        raise InputError(f'"{key}" is empty')
+        raise InputError('"{key}" is empty', key=key)
     return value

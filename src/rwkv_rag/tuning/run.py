@@ -186,8 +186,9 @@ def same_rows(prepared: Prepared, settings: TuneSettings) -> None:
     """Raise ModelMismatch where a .bin that is used in place was changed since the job began."""
     if Rows.open(prepared.prefix, scored=settings.scored).sha256 != prepared.sha256:
         raise ModelMismatch(
-            f"{bin_path(prepared.prefix)} is not the file that this job began with; put that one "
-            "back or start a new job"
+            "{prefix} is not the file that this job began with; put that one back or "
+            "start a new job",
+            prefix=bin_path(prepared.prefix),
         )
 
 
@@ -198,8 +199,8 @@ def same_base(folder: Path, checkpoint: Checkpoint) -> str:
         _write(path, checkpoint.sha256)
     if json.loads(path.read_text(encoding="utf-8")) != checkpoint.sha256:
         raise ModelMismatch(
-            f"{checkpoint.path} is not the file that this job began with; put that one back or "
-            "start a new job"
+            "{path} is not the file that this job began with; put that one back or start a new job",
+            path=checkpoint.path,
         )
     return checkpoint.sha256
 

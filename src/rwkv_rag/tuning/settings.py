@@ -69,23 +69,41 @@ def check(settings: TuneSettings) -> None:
     for name, choices in _CHOICES.items():
         if getattr(settings, name) not in choices:
             raise InputError(
-                f"{name} is {getattr(settings, name)!r}; choose one of {', '.join(choices)}"
+                "{name} is {settings!r}; choose one of {choices}",
+                name=name,
+                settings=getattr(settings, name),
+                choices=", ".join(choices),
             )
     for name, (low, high) in _WHOLE.items():
         value = getattr(settings, name)
         if not isinstance(value, int) or not low <= value <= high:
-            raise InputError(f"{name} is {value!r}; give a whole number from {low} to {high}")
+            raise InputError(
+                "{name} is {value!r}; give a whole number from {low} to {high}",
+                name=name,
+                value=value,
+                low=low,
+                high=high,
+            )
     for name, (least, most) in _REAL.items():
         value = getattr(settings, name)
         if not _number(value) or not least <= value <= most:
-            raise InputError(f"{name} is {value!r}; give a number from {least} to {most}")
+            raise InputError(
+                "{name} is {value!r}; give a number from {least} to {most}",
+                name=name,
+                value=value,
+                least=least,
+                most=most,
+            )
     for name in _RATES:
         value = getattr(settings, name)
         if name == "lr_final" and value == 0:  # the usual end of a cosine
             continue
         if value is not None and not (_number(value) and 0 < value <= _LARGEST_RATE):
             raise InputError(
-                f"{name} is {value!r}; give a number above 0 and up to {_LARGEST_RATE}"
+                "{name} is {value!r}; give a number above 0 and up to {largest_rate}",
+                name=name,
+                value=value,
+                largest_rate=_LARGEST_RATE,
             )
     _check_together(settings)
 
@@ -94,8 +112,9 @@ def check_nodes(settings: TuneSettings) -> None:
     """Raise InputError for several machines that could not find each other: it would wait."""
     if settings.nodes > 1 and not joins_machines():
         raise InputError(
-            f"nodes is {settings.nodes}, but MASTER_ADDR, MASTER_PORT and NODE_RANK=0 are not set "
-            "here; set them so that the machines find each other, or set nodes to 1"
+            "nodes is {nodes}, but MASTER_ADDR, MASTER_PORT and NODE_RANK=0 are not set "
+            "here; set them so that the machines find each other, or set nodes to 1",
+            nodes=settings.nodes,
         )
 
 
@@ -107,25 +126,31 @@ def _check_together(settings: TuneSettings) -> None:
     unknown = [part for part in settings.parts if part not in PARTS]
     if unknown or not settings.parts:
         named = ", ".join(unknown) or "empty"
-        raise InputError(f"parts is {named}; choose from {', '.join(PARTS)}")
+        raise InputError(
+            "parts is {named}; choose from {parts}", named=named, parts=", ".join(PARTS)
+        )
     if settings.chunk == 1:
         raise InputError("chunk is 1; give 0 to cut rows, or the length of a segment from 2")
     if settings.chunk and settings.method == "state":
         raise InputError(
-            f"chunk is {settings.chunk}, but only the first segment of a row reaches the state it "
-            "begins with, which the method state trains; set chunk to 0 or choose another method"
+            "chunk is {chunk}, but only the first segment of a row reaches the state it "
+            "begins with, which the method state trains; set chunk to 0 or choose "
+            "another method",
+            chunk=settings.chunk,
         )
     kind = settings.device.split(":")[0]
     if kind not in ("auto", "cpu", "cuda"):
-        raise InputError(f"device is {settings.device!r}; choose auto, cpu or cuda")
+        raise InputError("device is {device!r}; choose auto, cpu or cuda", device=settings.device)
     if settings.devices * settings.nodes == 1 and settings.strategy != "auto":
         raise InputError(
-            f"strategy is {settings.strategy!r} with one device; raise devices or choose auto"
+            "strategy is {strategy!r} with one device; raise devices or choose auto",
+            strategy=settings.strategy,
         )
     if settings.quantization != "none" and settings.method == "full":
         raise InputError(
-            f"quantization is {settings.quantization!r}, but the method full trains the weights "
-            "themselves; choose lora or state, or quantization none"
+            "quantization is {quantization!r}, but the method full trains the weights "
+            "themselves; choose lora or state, or quantization none",
+            quantization=settings.quantization,
         )
     if settings.precision == "bf16" and settings.method == "full":
         raise InputError(
@@ -148,7 +173,9 @@ def with_rates(
             last = usual_last if first is None else first * usual_last / usual_first
         first = usual_first if first is None else first
     if last > first:
-        raise InputError(f"lr_final is {last:g}, above lr ({first:g}); give a smaller one")
+        raise InputError(
+            "lr_final is {last:g}, above lr ({first:g}); give a smaller one", last=last, first=first
+        )
     return replace(settings, lr=first, lr_final=last)
 
 
@@ -170,4 +197,6 @@ def from_json(text: str, *, source: str = "the settings of this job") -> TuneSet
             **{**kept, "data": Path(kept["data"]), "parts": tuple(kept.get("parts", ()))}
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise CorruptData(f"{source} cannot be read ({error}); start a new job") from error
+        raise CorruptData(
+            "{source} cannot be read ({reason}); start a new job", source=source, reason=error
+        ) from error

@@ -50,8 +50,10 @@ class Rows:
             return cls(pair, None)
         if path.stat().st_size != len(pair.tokens):
             raise CorruptData(
-                f"{path} has {path.stat().st_size:,} bytes for {len(pair.tokens):,} tokens; "
-                "make the data again"
+                "{path} has {st_size:,} bytes for {tokens:,} tokens; make the data again",
+                path=path,
+                st_size=path.stat().st_size,
+                tokens=len(pair.tokens),
             )
         return cls(pair, np.memmap(path, dtype=np.uint8, mode="r"))
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from rwkv_rag.errors import MissingExtra, TuningFailed
+from rwkv_rag.errors import MissingExtra, TuningFailed, system_reason
 
 Record = Mapping[str, Any]
 """Figures of one step: step, loss, lr, norm, tokens, seconds, tokens_per_s, eta_s, memory_bytes."""
@@ -58,8 +58,10 @@ class MetricsFile:
             yield
         except OSError as error:
             raise TuningFailed(
-                f"{self._path} cannot be written ({error.strerror}); the last checkpoint is kept: "
-                "free some space and resume the job"
+                "{path} cannot be written ({reason}); the last checkpoint is kept: free some "
+                "space and resume the job",
+                path=self._path,
+                reason=system_reason(error),
             ) from error
 
 

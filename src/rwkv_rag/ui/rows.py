@@ -185,7 +185,10 @@ def _from_upload() -> None:
         return
     if upload.size > UPLOAD_BYTES:
         raise InputError(
-            f"{upload.name} is {upload.size >> 20} MiB; the limit is {UPLOAD_BYTES >> 20} MiB"
+            "{upload} is {size} MiB; the limit is {upload_bytes} MiB",
+            upload=upload.name,
+            size=upload.size >> 20,
+            upload_bytes=UPLOAD_BYTES >> 20,
         )
     st.session_state["tune_upload_seen"] = upload.file_id
     path = _free(safe_name(upload.name))
@@ -214,9 +217,13 @@ def _from_file() -> None:
 def _read(path: Path) -> None:
     """Read the beginning of a file for the table and, where it is not too large, check it all."""
     if not path.name.lower().endswith(SUFFIXES):
-        raise InputError(f"{path} is no training data; give a {', '.join(SUFFIXES)} or .bin file")
+        raise InputError(
+            "{path} is no training data; give a {suffixes} or .bin file",
+            path=path,
+            suffixes=", ".join(SUFFIXES),
+        )
     if not path.is_file():  # a device would never end
-        raise InputError(f"{path} does not exist; check the path")
+        raise InputError("{path} does not exist; check the path", path=path)
     draft = Draft(path.name.split(".")[0], [], origin=path)
     whole = path.stat().st_size <= CHECKED_BYTES
     count = 0
@@ -234,7 +241,7 @@ def _read(path: Path) -> None:
                 break
     draft.more = count - len(draft.records) if whole else None
     if not draft.records and not draft.bad:
-        raise InputError(f"{path} is empty")
+        raise InputError("{path} is empty", path=path)
     _begin(draft)
     st.rerun()
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from rwkv_rag.errors import InputError
+from rwkv_rag.errors import InputError, system_reason
 
 Record = dict[str, Any]
 NUMBER = "row"
@@ -50,8 +50,9 @@ def records(lines: Iterable[Mapping[str, Any]], originals: Sequence[Record]) -> 
             made.append({"question": question, "answer": answer, "kind": "own"})
         elif question.strip() or answer.strip():
             raise InputError(
-                f"the row {(question or answer).strip()[:40]!r} has no "
-                f"{'answer' if question.strip() else 'question'}; fill it in or delete the row"
+                "the row {strip!r} has no {value}; fill it in or delete the row",
+                strip=(question or answer).strip()[:40],
+                value="answer" if question.strip() else "question",
             )
     return made
 
@@ -121,7 +122,9 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
             os.unlink(name)
             raise
     except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
+        raise InputError(
+            "{path} cannot be written: {reason}", path=path, reason=system_reason(error)
+        ) from error
 
 
 def _source(source: object) -> str:

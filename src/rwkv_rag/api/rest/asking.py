@@ -29,7 +29,7 @@ def ask(kb: str, asked: AskRequest, here: Here, language: Asked, accept: Accept 
     lets the model write where it can; with `stream` the answer comes as it is made."""
     who = chosen(here.parts, asked.model)
     if who.kb:
-        error = InputError(f"the model names a knowledge base, {who.kb!r}; leave it out here")
+        error = InputError("the model names a knowledge base, {kb!r}; leave it out here", kb=who.kb)
         raise Refused(error, param="model")
     here.parts.knowledge.base(kb)
     history = [Turn(turn.question, turn.answer) for turn in asked.history]

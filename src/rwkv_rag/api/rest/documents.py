@@ -111,7 +111,9 @@ def upload(
     cannot be read is skipped with its reason."""
     if len(files) > here.options.files:
         error = InputError(
-            f"the upload has {len(files)} files; the limit is {here.options.files}: send several"
+            "the upload has {files} files; the limit is {files2}: send several",
+            files=len(files),
+            files2=here.options.files,
         )
         raise Refused(error, param="files", code="too_large", status=413)
     uploads = Uploads()
@@ -159,8 +161,12 @@ def allowed_path(given: str, options: Options, param: str) -> Path:
     except (OSError, ValueError, RuntimeError):  # too long, a NUL in it, a loop of links
         inside = there = False
     if not inside:
-        error = NotAllowed(f"{given[:200]!r} is not below a folder that this server may read")
+        error = NotAllowed(
+            "{given!r} is not below a folder that this server may read", given=given[:200]
+        )
         raise Refused(error, param=param, code="paths_not_allowed", status=403)
     if not there:
-        raise Refused(NotFound(f"{given[:200]!r} does not exist; check the path"), param=param)
+        raise Refused(
+            NotFound("{given!r} does not exist; check the path", given=given[:200]), param=param
+        )
     return path

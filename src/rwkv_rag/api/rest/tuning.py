@@ -20,7 +20,7 @@ from rwkv_rag.api.context import Asked, Context, Here
 from rwkv_rag.api.faults import Refused
 from rwkv_rag.api.rest.documents import allowed_path
 from rwkv_rag.api.rest.tuning_shapes import Estimate, Job, Log, Steps, TunedOut, TuneRequest
-from rwkv_rag.errors import InputError, NotFound
+from rwkv_rag.errors import InputError, NotFound, system_reason
 from rwkv_rag.messages import explain_reason
 from rwkv_rag.types import Language, TuneJob, TuneSettings
 
@@ -98,7 +98,7 @@ def _job(here: Context, id: str) -> TuneJob:
     """The job of that id; at a command the beginning of one is enough, in an address it is not."""
     job = here.parts.tuner.job(id)
     if job.id != id:
-        raise NotFound(f"there is no job {id!r}")
+        raise NotFound("there is no job {id!r}", id=id)
     return job
 
 
@@ -116,7 +116,11 @@ def _base(name: str, here: Context) -> str:
     if name == "builtin" or not here.options.folders:
         if name == "builtin":
             return name
-        error = NotFound(f"there is no model {name!r} to tune; there are: {', '.join(writers)}")
+        error = NotFound(
+            "there is no model {name!r} to tune; there are: {writers}",
+            name=name,
+            writers=", ".join(writers),
+        )
         raise Refused(error, param="base", code="model_not_found")
     return str(allowed_path(name, here.options, "base"))
 
@@ -141,7 +145,11 @@ def _kept_rows(rows: list[dict[str, Any]], home: Path) -> Path:
             part.write_bytes(content)
             part.replace(path)
     except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}); check --home") from error
+        raise InputError(
+            "{path} cannot be written ({reason}); check --home",
+            path=path,
+            reason=system_reason(error),
+        ) from error
     return path
 
 

@@ -103,8 +103,10 @@ def _own(here: Context, who: Chosen, asked: ChatRequest) -> Iterator[Said | Fini
     name = who.writer.name
     if not who.writer.writes:
         raise InputError(
-            f"the model {name!r} cannot write in its own words; ask a knowledge base with the "
-            f"model {name + '@KB'!r}, or choose a model that writes"
+            "the model {name!r} cannot write in its own words; ask a knowledge base with "
+            "the model {name2!r}, or choose a model that writes",
+            name=name,
+            name2=name + "@KB",
         )
     _check_asked(text_of(asked.messages[-1]))
     prompt = prompt_of(asked.messages)
@@ -139,8 +141,9 @@ def _check_length(prompt: str, voice: Voice) -> None:
         return  # a token has a byte at least
     if len(prompt) > _LONGEST_TOKEN * LONGEST_PROMPT or voice.count_tokens(prompt) > LONGEST_PROMPT:
         raise InputError(
-            f"the conversation is longer than {LONGEST_PROMPT:,} tokens, the limit here; "
-            f"leave out its beginning"
+            "the conversation is longer than {longest_prompt:,} tokens, the limit here; "
+            "leave out its beginning",
+            longest_prompt=LONGEST_PROMPT,
         )
 
 

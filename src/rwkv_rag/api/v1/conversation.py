@@ -99,8 +99,12 @@ def stops_of(asked: ChatRequest) -> list[str]:
     stops = [stop for stop in stops if stop]
     if len(stops) > MOST_STOPS or any(len(stop) > LONGEST_STOP for stop in stops):
         error = InputError(
-            f"stop has {len(stops)} texts, the longest of {max(map(len, stops))} characters; "
-            f"the limits are {MOST_STOPS} and {LONGEST_STOP}"
+            "stop has {stops} texts, the longest of {len} characters; the limits are "
+            "{most_stops} and {longest_stop}",
+            stops=len(stops),
+            len=max(map(len, stops)),
+            most_stops=MOST_STOPS,
+            longest_stop=LONGEST_STOP,
         )
         raise Refused(error, param="stop")
     return stops

@@ -38,8 +38,10 @@ def chosen(parts: Parts, name: str, knowledge_base: str | None = None) -> Chosen
     if knowledge_base:
         if found.kb not in ("", knowledge_base):
             error = InputError(
-                f"the model names the knowledge base {found.kb!r} and knowledge_base another, "
-                f"{knowledge_base!r}; name one"
+                "the model names the knowledge base {kb!r} and knowledge_base another, "
+                "{knowledge_base!r}; name one",
+                kb=found.kb,
+                knowledge_base=knowledge_base,
             )
             raise Refused(error, param="knowledge_base")
         found = replace(found, kb=knowledge_base)
@@ -74,7 +76,9 @@ def _found(parts: Parts, name: str) -> Chosen:
         return Chosen(_writer(parts, "", tuned), kb)
     if first not in writers:
         listed = ", ".join([DEFAULT, *writers])
-        error = NotFound(f"there is no model {first!r}; there are: {listed}")
+        error = NotFound(
+            "there is no model {first!r}; there are: {listed}", first=first, listed=listed
+        )
         raise Refused(error, param="model", code="model_not_found")
     return Chosen(_writer(parts, writers[first].model, tuned), kb)
 

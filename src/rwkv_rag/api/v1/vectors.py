@@ -43,13 +43,19 @@ def embeddings(asked: EmbeddingRequest, here: Here) -> Embeddings:
     model = here.parts.embedder.model
     if asked.model not in (DEFAULT, model.id):
         error = NotFound(
-            f"there is no embedding model {asked.model!r}; there are: {DEFAULT}, {model.id}"
+            "there is no embedding model {model!r}; there are: {default}, {id}",
+            model=asked.model,
+            default=DEFAULT,
+            id=model.id,
         )
         raise Refused(error, param="model", code="model_not_found")
     if asked.dimensions not in (None, model.dimension):
         error_ = InputError(
-            f"dimensions is {asked.dimensions}, but the vectors of {model.id} have "
-            f"{model.dimension} numbers; leave it out"
+            "dimensions is {dimensions}, but the vectors of {id} have {dimension} "
+            "numbers; leave it out",
+            dimensions=asked.dimensions,
+            id=model.id,
+            dimension=model.dimension,
         )
         raise Refused(error_, param="dimensions")
     texts = _texts(asked)
@@ -70,7 +76,10 @@ def rerank(asked: RerankRequest, here: Here) -> Ranking:
     """The documents with their scores (0..1), best first, in the shape of Jina's and Cohere's."""
     if asked.model not in (None, DEFAULT, RERANKER):
         error = NotFound(
-            f"there is no reranking model {asked.model!r}; there are: {DEFAULT}, {RERANKER}"
+            "there is no reranking model {model!r}; there are: {default}, {reranker}",
+            model=asked.model,
+            default=DEFAULT,
+            reranker=RERANKER,
         )
         raise Refused(error, param="model", code="model_not_found")
     query = checked_question(asked.query)
@@ -97,7 +106,11 @@ def _texts(asked: EmbeddingRequest) -> list[str]:
     given = [asked.input] if isinstance(asked.input, str) else asked.input
     if not given or len(given) > MOST_INPUTS:
         raise Refused(
-            InputError(f"input has {len(given)} texts; give from 1 to {MOST_INPUTS:,}"),
+            InputError(
+                "input has {given} texts; give from 1 to {most_inputs:,}",
+                given=len(given),
+                most_inputs=MOST_INPUTS,
+            ),
             param="input",
         )
     texts = [each for each in given if isinstance(each, str)]
@@ -111,11 +124,14 @@ def _checked(texts: Sequence[str], param: str) -> list[str]:
     """Texts that a model can read. Raises Refused, naming the place, for the first that is not."""
     for n, text in enumerate(texts):
         if not text.strip():
-            error = InputError(f"text {n} is empty; leave it out")
+            error = InputError("text {n} is empty; leave it out", n=n)
             raise Refused(error, param=f"{param}[{n}]")
         if len(text) > LONGEST_INPUT:
             error = InputError(
-                f"text {n} has {len(text):,} characters; the limit is {LONGEST_INPUT:,}: split it"
+                "text {n} has {text:,} characters; the limit is {longest_input:,}: split it",
+                n=n,
+                text=len(text),
+                longest_input=LONGEST_INPUT,
             )
             raise Refused(error, param=f"{param}[{n}]")
     return list(texts)

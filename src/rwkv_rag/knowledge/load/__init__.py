@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rwkv_rag.errors import InputError, UnreadableDocument
+from rwkv_rag.errors import InputError, UnreadableDocument, system_reason
 from rwkv_rag.types import Document, Page
 
 MAX_BYTES = 128 * 2**20
@@ -42,10 +42,13 @@ def load(path: Path, *, name: str) -> Document:
     data = read_bytes(path)
     parsed = _reader(path, data)(data, name)
     if not parsed.text.strip():
-        raise UnreadableDocument(f"{name} contains only white space")
+        raise UnreadableDocument("{name} contains only white space", name=name)
     if len(parsed.text) > MAX_CHARACTERS:
         raise UnreadableDocument(
-            f"{name} has {len(parsed.text):,} characters; the limit is {MAX_CHARACTERS:,}: split it"
+            "{name} has {text:,} characters; the limit is {max_characters:,}: split it",
+            name=name,
+            text=len(parsed.text),
+            max_characters=MAX_CHARACTERS,
         )
     return Document(
         name=name,
@@ -64,17 +67,21 @@ def read_bytes(path: Path) -> bytes:
         with open(path, "rb", opener=_at_once) as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise InputError(f"{shown} does not exist; check the path") from None
+        raise InputError("{shown} does not exist; check the path", shown=shown) from None
     except OSError as error:
-        raise UnreadableDocument(f"{shown} cannot be read: {error.strerror}") from error
+        raise UnreadableDocument(
+            "{shown} cannot be read: {reason}", shown=shown, reason=system_reason(error)
+        ) from error
     if len(data) > MAX_BYTES:
         size = max(path.stat().st_size, len(data))
         raise UnreadableDocument(
-            f"{printable(path.name)} is {size / 2**20:.0f} MiB;"
-            f" the limit is {MAX_BYTES // 2**20} MiB"
+            "{path} is {size:.0f} MiB; the limit is {max_bytes} MiB",
+            path=printable(path.name),
+            size=size / 2**20,
+            max_bytes=MAX_BYTES // 2**20,
         )
     if not data:
-        raise UnreadableDocument(f"{printable(path.name)} is empty")
+        raise UnreadableDocument("{path} is empty", path=printable(path.name))
     return data
 
 
@@ -88,10 +95,11 @@ def _require_file(path: Path) -> None:
     mode = path.stat().st_mode
     if stat.S_ISDIR(mode):
         os.listdir(path)  # says so if it is unreadable, which is why nothing in it was found
-        raise InputError(f"{printable(path)} is a directory, not a document")
+        raise InputError("{path} is a directory, not a document", path=printable(path))
     if not stat.S_ISREG(mode):
         raise UnreadableDocument(
-            f"{printable(path)} is not a regular file (a pipe or a device); only files are read"
+            "{path} is not a regular file (a pipe or a device); only files are read",
+            path=printable(path),
         )
 
 
@@ -116,6 +124,8 @@ def _reader(path: Path, data: bytes) -> Reader:
 
         return text.read
     raise UnreadableDocument(
-        f"{printable(path.name)}: files of type {printable(suffix)} cannot be read;"
-        f" supported are {' '.join(SUPPORTED)}"
+        "{path}: files of type {suffix} cannot be read; supported are {supported}",
+        path=printable(path.name),
+        suffix=printable(suffix),
+        supported=" ".join(SUPPORTED),
     )

@@ -34,8 +34,10 @@ def read(data: bytes, name: str) -> Parsed:
         at += len(text) + 1
     if not any(parts):
         raise UnreadableDocument(
-            f"{name} is scanned: none of its {len(pages)} pages has a text layer;"
-            " OCR comes with a later version"
+            "{name} is scanned: none of its {pages} pages has a text layer; OCR comes "
+            "with a later version",
+            name=name,
+            pages=len(pages),
         )
     return Parsed(text="\n".join(parts), media_type="application/pdf", pages=tuple(pages))
 
@@ -48,7 +50,10 @@ def _page_texts(data: bytes, name: str) -> Iterator[str]:
     try:
         if len(document) > MAX_PAGES:
             raise UnreadableDocument(
-                f"{name} has {len(document)} pages; the limit is {MAX_PAGES}: split it"
+                "{name} has {document} pages; the limit is {max_pages}: split it",
+                name=name,
+                document=len(document),
+                max_pages=MAX_PAGES,
             )
         for index in range(len(document)):
             yield _page_text(document, index, name)
@@ -64,7 +69,9 @@ def _page_text(document: pypdfium2.PdfDocument, index: int, name: str) -> str:
         text_page.close()
         page.close()
     except (pypdfium2.PdfiumError, UnicodeError) as error:
-        raise UnreadableDocument(f"{name} is damaged: page {index + 1} cannot be read") from error
+        raise UnreadableDocument(
+            "{name} is damaged: page {index} cannot be read", name=name, index=index + 1
+        ) from error
     return reflowed(raw)
 
 

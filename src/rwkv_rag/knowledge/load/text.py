@@ -38,7 +38,7 @@ def decode(data: bytes, name: str) -> str:
     if text is None:
         text = _unmarked(data)
     if text is None or _binary(text):
-        raise UnreadableDocument(f"{name} is a binary file, not text")
+        raise UnreadableDocument("{name} is a binary file, not text", name=name)
     return text
 
 
@@ -52,7 +52,9 @@ def _marked(data: bytes, name: str) -> str | None:
         if data.startswith(mark):
             text = _strict(data, encoding)
             if text is None:
-                raise UnreadableDocument(f"{name} is marked as {encoding} but is damaged")
+                raise UnreadableDocument(
+                    "{name} is marked as {encoding} but is damaged", name=name, encoding=encoding
+                )
             return text
     return None
 

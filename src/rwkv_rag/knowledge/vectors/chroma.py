@@ -122,8 +122,10 @@ class ChromaStore:
             if isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit)):
                 raise
             raise CorruptData(
-                f"the vector index in {self._directory} cannot be used ({error}); it is derived"
-                " data: delete that directory and it is built again"
+                "the vector index in {directory} cannot be used ({reason}); it is derived "
+                "data: delete that directory and it is built again",
+                directory=self._directory,
+                reason=error,
             ) from error
 
 

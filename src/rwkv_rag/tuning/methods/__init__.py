@@ -70,7 +70,11 @@ def method_named(name: str) -> Method:
         from rwkv_rag.tuning.methods.state import TimeState
 
         return TimeState()
-    raise InputError(f"there is no tuning method {name!r}; choose one of {', '.join(METHODS)}")
+    raise InputError(
+        "there is no tuning method {name!r}; choose one of {methods}",
+        name=name,
+        methods=", ".join(METHODS),
+    )
 
 
 def rates_for(method: Method, width: int) -> tuple[float, float]:

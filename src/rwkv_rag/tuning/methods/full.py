@@ -25,8 +25,9 @@ class Full:
     ) -> None:
         if settings.quantization != "none":
             raise InputError(
-                f"quantization is {settings.quantization!r}, and full tuning changes every weight, "
-                "which needs them whole; choose lora or state, or quantization none"
+                "quantization is {quantization!r}, and full tuning changes every weight, "
+                "which needs them whole; choose lora or state, or quantization none",
+                quantization=settings.quantization,
             )
         for parameter in network.parameters():  # copied: it may be the mapped file of the base
             parameter.data = parameter.data.to(torch.float32, copy=True)

@@ -66,6 +66,8 @@ def _check_rank(network: Network, config: Any, settings: TuneSettings) -> None:
     most = min(min(module.in_features, module.out_features) for module in chosen)
     if settings.rank > most:
         raise InputError(
-            f"rank is {settings.rank}, and the model's smallest matrix allows {most}; "
-            f"give a rank of at most {most}"
+            "rank is {rank}, and the model's smallest matrix allows {most}; give a rank "
+            "of at most {most}",
+            rank=settings.rank,
+            most=most,
         )

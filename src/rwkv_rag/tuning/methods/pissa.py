@@ -40,8 +40,9 @@ class Pissa:
     ) -> None:
         if settings.quantization != "none":
             raise InputError(
-                f"quantization is {settings.quantization!r}, and PiSSA takes the base's matrices "
-                "apart, which needs them whole; choose lora, or quantization none"
+                "quantization is {quantization!r}, and PiSSA takes the base's matrices "
+                "apart, which needs them whole; choose lora, or quantization none",
+                quantization=settings.quantization,
             )
         network.requires_grad_(False)
         if chosen := injection.targets(settings):
@@ -100,7 +101,9 @@ def _kept(name: str, kept: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     try:
         return kept[f"{name}.lora_A"], kept[f"{name}.lora_B"]
     except KeyError:
-        raise CorruptData(f"the checkpoint lacks the start of {name}; start a new job") from None
+        raise CorruptData(
+            "the checkpoint lacks the start of {name}; start a new job", name=name
+        ) from None
 
 
 def _start_from(layer: Any, first_a: Tensor, first_b: Tensor) -> None:
