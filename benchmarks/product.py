@@ -84,13 +84,13 @@ class Asked:
 
 def measure(settings: Settings, repeats: int) -> dict[str, Figure]:
     """Every figure by name; `settings.home` is filled."""
-    with app.open_parts(app.elsewhere(settings, settings.home)) as parts:
+    with app.open_client(app.elsewhere(settings, settings.home)) as parts:
         parts.answerer()  # a model that is none is said at once
     homes = [settings.home / str(number) for number in range(repeats + 1)]
     say(f"indexing the demonstration's documents {len(homes)} times")
     _, *rates = [indexing_rate(replace(settings, home=home)) for home in homes]
     filled = replace(settings, home=homes[-1])
-    with app.open_parts(app.elsewhere(filled, filled.home)) as parts:
+    with app.open_client(app.elsewhere(filled, filled.home)) as parts:
         library = parts.knowledge
         say("tokenizing")
         tokenizer = tokenizer_rate(vocabulary(settings), chinese(library), repeats)
@@ -120,7 +120,7 @@ def indexing_rate(settings: Settings) -> float:
 
     The home must be fresh: in a used one the vectors of the same text are there already.
     """
-    with app.open_parts(app.elsewhere(settings, settings.home)) as parts:
+    with app.open_client(app.elsewhere(settings, settings.home)) as parts:
         library = parts.knowledge
         library.create(KB)
         took = seconds(lambda: list(library.index(KB, [DOCUMENTS])))

@@ -43,7 +43,7 @@ def main() -> None:
     asked = [json.loads(row) for row in rows[-ASKED:]]
     with (
         tempfile.TemporaryDirectory(prefix="rwkv-rag-bench-") as home,
-        app.open_parts(app.elsewhere(config.load(), Path(home))) as parts,
+        app.open_client(app.elsewhere(config.load(), Path(home))) as parts,
     ):
         data = Path(home) / "rows.jsonl"
         data.write_text("\n".join(rows[:-ASKED]) + "\n", encoding="utf-8")
@@ -88,7 +88,7 @@ def tuned(tuner: Tuner, wanted: TuneSettings) -> dict[str, Any]:
     }
 
 
-def written(parts: app.Parts, name: str, asked: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+def written(parts: app.Client, name: str, asked: Sequence[Mapping[str, str]]) -> dict[str, Any]:
     """Poems for the titles; shares of poems that come to an end, of lines of the right length."""
     generator = parts.generator(tuned=name)  # a full tuning is a model of its own
     poems, ended, lines, right = [], 0, 0, 0

@@ -17,7 +17,7 @@ def main(file: Path, question: str) -> None:
     """Answer `question` from `file`, in a home that is thrown away afterwards."""
     with tempfile.TemporaryDirectory() as home:
         settings = config.load(home=Path(home))
-        with app.open_parts(settings) as parts:
+        with app.open_client(settings) as parts:
             parts.knowledge.create("example")
             for event in parts.knowledge.index("example", [file]):
                 print(f"{event.stage:>9}  {event.document}", file=sys.stderr)

@@ -20,11 +20,11 @@ TEXT = "The annual fee is 48 pounds.\n\nDogs must be kept on a lead.\n"
 
 
 @contextmanager
-def opened(settings: Settings, folder: Path) -> Iterator[app.Parts]:
+def opened(settings: Settings, folder: Path) -> Iterator[app.Client]:
     """The parts of a home with one document in the base "docs"."""
     file = folder / "garden.txt"
     file.write_text(TEXT, encoding="utf-8")
-    with app.open_parts(settings) as parts:
+    with app.open_client(settings) as parts:
         if not parts.knowledge.bases():
             parts.knowledge.create("docs")
             for _ in parts.knowledge.index("docs", [file]):
@@ -53,7 +53,7 @@ def checkpoint(tmp_path: Path) -> Path:
 def test_looking_loads_no_model(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from rwkv_rag import app, config\n"
-        f"with app.open_parts(config.Settings(home=Path({str(tmp_path)!r}))) as parts:\n"
+        f"with app.open_client(config.Settings(home=Path({str(tmp_path)!r}))) as parts:\n"
         "    assert parts.knowledge.bases() == [] and parts.tuner.jobs() == []\n"
         "    assert parts.models.writers()[0].name == 'builtin'\n"
         "assert not {'torch', 'chromadb', 'numba', 'zmq'} & set(sys.modules)\n"
@@ -75,7 +75,7 @@ def test_a_checkpoint_smaller_than_its_vocabulary_is_refused(
 ) -> None:
     (tmp_path / "vocab.txt").unlink()  # the World vocabulary takes its place
     with (
-        app.open_parts(Settings(home=tmp_path, model=str(checkpoint))) as parts,
+        app.open_client(Settings(home=tmp_path, model=str(checkpoint))) as parts,
         pytest.raises(UnsupportedModel, match=r"257 tokens.*vocab\.txt"),
     ):
         parts.answerer()
@@ -89,7 +89,7 @@ def test_a_checkpoint_that_is_none_is_refused_at_once(
 ) -> None:
     (tmp_path / "model.pth").write_bytes(b"not a model")
     settings = Settings(home=tmp_path / "home", model=str(tmp_path / name))
-    with app.open_parts(settings) as parts, pytest.raises(fault, match=name):
+    with app.open_client(settings) as parts, pytest.raises(fault, match=name):
         parts.pipeline()
 
 
@@ -136,7 +136,7 @@ def tune(
 
 
 def answered(
-    parts: app.Parts, mode: Literal["strict", "free"], model: str = "", tuned: str = ""
+    parts: app.Client, mode: Literal["strict", "free"], model: str = "", tuned: str = ""
 ) -> Answer:
     pipeline = parts.pipeline(model, tuned)
     *_, answer = pipeline.answer("What is the annual fee?", kb="docs", mode=mode)
@@ -160,7 +160,7 @@ def test_who_chooses_a_tuned_state_gets_free_answers_that_name_it(tmp_path: Path
 def test_who_names_a_model_leaves_what_is_set_up_behind(tmp_path: Path) -> None:
     home = tmp_path / "home"
     tune(home, "poet", models.BUILTIN_WEIGHTS, base_name="builtin")
-    with app.open_parts(Settings(home=home, tuned="poet")) as parts:
+    with app.open_client(Settings(home=home, tuned="poet")) as parts:
         assert parts.writer() == Writer(
             "builtin + poet", "builtin", "poet", writes=True, label="poet"
         )
@@ -186,11 +186,11 @@ def test_a_tuned_model_writes_with_the_vocabulary_of_its_base(tmp_path: Path) ->
 def test_what_was_tuned_on_another_base_is_refused(tmp_path: Path, checkpoint: Path) -> None:
     home = tmp_path / "home"
     tune(home, "mine", checkpoint)
-    with app.open_parts(Settings(home=home)) as parts:
+    with app.open_client(Settings(home=home)) as parts:
         with pytest.raises(ModelMismatch, match="'mine' was tuned on mine"):
             parts.answerer(tuned="mine")
         assert parts.models.tuned("builtin") == []
-    with app.open_parts(Settings(home=home, model=str(checkpoint))) as parts:
+    with app.open_client(Settings(home=home, model=str(checkpoint))) as parts:
         parts.answerer(tuned="mine")
         assert [tuned.name for tuned in parts.models.tuned(str(checkpoint))] == ["mine"]
 
@@ -199,14 +199,14 @@ def test_nobody_opens_files_by_naming_them_as_models(tmp_path: Path, checkpoint:
     home = tmp_path / "home"
     tune(home, "poet", checkpoint)
     strangers = (checkpoint, home / "tuned" / "poet" / "state.safetensors", Path("/etc/passwd"))
-    with app.open_parts(Settings(home=home)) as parts:
+    with app.open_client(Settings(home=home)) as parts:
         for stranger in strangers:
             with pytest.raises(NotFound, match=r"no model .* here; there are: builtin"):
                 parts.generator(str(stranger))
 
 
 def test_stand_ins_take_nothing_tuned(tmp_path: Path) -> None:
-    with app.open_parts(Settings(home=tmp_path, model="fake")) as parts:
+    with app.open_client(Settings(home=tmp_path, model="fake")) as parts:
         with pytest.raises(InputError, match="stand-ins cannot write with 'poet'"):
             parts.answerer(tuned="poet")
         assert parts.models.writers() == [Writer("fake", "fake", writes=True)]
@@ -216,7 +216,7 @@ def test_stand_ins_take_nothing_tuned(tmp_path: Path) -> None:
 def test_a_damaged_model_does_not_hide_the_others(tmp_path: Path) -> None:
     tune(tmp_path, "whole", models.BUILTIN_WEIGHTS, kind="model", base_name="builtin")
     (tmp_path / "tuned" / "whole" / "model.safetensors").unlink()
-    with app.open_parts(Settings(home=tmp_path, tuned="whole")) as parts:
+    with app.open_client(Settings(home=tmp_path, tuned="whole")) as parts:
         assert [writer.name for writer in parts.models.writers()] == ["builtin"]
         with pytest.raises(CorruptData, match="is missing"):
             parts.pipeline()

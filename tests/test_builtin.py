@@ -26,15 +26,15 @@ def base() -> Base:
 
 
 @pytest.fixture(scope="module")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[app.Parts]:
-    with app.open_parts(Settings(home=tmp_path_factory.mktemp("home"))) as parts:
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[app.Client]:
+    with app.open_client(Settings(home=tmp_path_factory.mktemp("home"))) as parts:
         parts.knowledge.create("demo")
         stages = [event.stage for event in parts.knowledge.index("demo", [DOCUMENTS])]
         assert stages.count("indexed") == 4
         yield parts
 
 
-def ask(parts: app.Parts, question: str) -> Answer:
+def ask(parts: app.Client, question: str) -> Answer:
     *_, answer = parts.pipeline().answer(question, kb="demo")
     assert isinstance(answer, Answer)
     return answer
@@ -81,7 +81,7 @@ def test_vectors_tell_a_question_what_it_is_about(base: Base) -> None:
     ],
 )
 def test_it_quotes_the_right_place(
-    parts: app.Parts, question: str, document: str, part: str
+    parts: app.Client, question: str, document: str, part: str
 ) -> None:
     answer = ask(parts, question)
     assert not answer.refused
@@ -92,7 +92,7 @@ def test_it_quotes_the_right_place(
     assert whole[citation.start : citation.end] == citation.quote
 
 
-def test_it_refuses_what_no_document_answers(parts: app.Parts) -> None:
+def test_it_refuses_what_no_document_answers(parts: app.Client) -> None:
     answer = ask(parts, "谁获得了 2022 年足球世界杯冠军？")
     assert answer.refused and not answer.citations
 
@@ -124,7 +124,7 @@ ODD = {
 
 @pytest.mark.parametrize(("question", "passages"), ODD.values(), ids=ODD)
 def test_whatever_it_is_given_it_quotes_or_refuses(
-    parts: app.Parts, question: str, passages: list[str]
+    parts: app.Client, question: str, passages: list[str]
 ) -> None:
     hits = [
         Hit(Chunk(f"{n}-0", f"{n}.txt", 0, 0, len(text), text), score=1.0, relevance=1.0)

@@ -1,6 +1,6 @@
-"""Composition root: with `served` and `models`, alone names concrete classes. Heavy imports wait.
+"""Composition root: with `builders` and `models`, alone names concrete classes. Heavy imports wait.
 
-`open_parts` gives everything that works on a home: the objects of running services where there are
+`open_client` gives everything that works on a home: the objects of running services where there are
 any, else the same services within this process. What changes the shelf of tuned things, measures,
 or prepares rows, is a function of its own, and always done here.
 
@@ -20,15 +20,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rwkv_rag import models
+from rwkv_rag.builders import Service as Service
+from rwkv_rag.builders import index_service as index_service
+from rwkv_rag.builders import llm_service as llm_service
+from rwkv_rag.builders import tuning_service as tuning_service
 from rwkv_rag.bus.address import Address
+from rwkv_rag.client import Client as Client
 from rwkv_rag.config import BUILTIN, FAKE, Settings, running
 from rwkv_rag.errors import Busy, InputError
 from rwkv_rag.interfaces import Knowledge, Models
-from rwkv_rag.parts import Parts as Parts
-from rwkv_rag.served import Served as Served
-from rwkv_rag.served import index_service as index_service
-from rwkv_rag.served import llm_service as llm_service
-from rwkv_rag.served import tuning_service as tuning_service
 from rwkv_rag.services.contracts import KNOWLEDGE, MODELS
 from rwkv_rag.services.remote import remote
 
@@ -47,19 +47,19 @@ OFF = "off"
 """As `Settings.connect`: use no service that runs."""
 
 
-def open_parts(settings: Settings) -> Parts:
+def open_client(settings: Settings) -> Client:
     """What works on `settings.home`, to be closed; may be used from any thread.
 
     A service that runs does its part: those that `settings.connect` leads to, or that `rwkv-rag up`
     runs on this home. What none does is done in this process, and so is writing with a model of
-    the user's own that the running service does not have (`Parts.writes_here`).
+    the user's own that the running service does not have (`Client.writes_here`).
 
     Raises Unreachable, NotAllowed, or InputError for an address that is none.
     """
     with ExitStack() as held:
         far = _connections(settings, held)
 
-        def here(service: Served) -> Transport:
+        def here(service: Service) -> Transport:
             from rwkv_rag.bus.local import Local
 
             held.callback(service.close)
@@ -69,7 +69,7 @@ def open_parts(settings: Settings) -> Parts:
         index = far.get("index") or here(_beside_others(settings, index_service(settings, llm)))
         tuning = far.get("tuning") or here(tuning_service(settings))
         stranger = "llm" in far and settings.named and not _serves(llm, settings.model)
-        return Parts(
+        return Client(
             llm=llm,
             index=index,
             tuning=tuning,
@@ -158,7 +158,7 @@ def _serves(llm: Transport, model: str) -> bool:
     return any(writer.model == model for writer in known.writers())
 
 
-def _beside_others(settings: Settings, service: Served) -> Served:
+def _beside_others(settings: Settings, service: Service) -> Service:
     """The knowledge bases in this process, where another may be the one that changes them."""
 
     def handle(incoming: Incoming) -> Any:
@@ -188,7 +188,7 @@ def evaluate(
     """The report of an evaluation over a file of questions, in a temporary home."""
     from rwkv_rag.evaluation import dataset, report
 
-    with open_parts(replace(settings, connect=OFF)) as parts:
+    with open_client(replace(settings, connect=OFF)) as parts:
         return report.evaluate(
             dataset.read(file, limit),
             mode=mode,
@@ -336,6 +336,6 @@ def elsewhere(settings: Settings, home: Path) -> Settings:
 def _temporary_knowledge(settings: Settings) -> Iterator[Knowledge]:
     with (
         tempfile.TemporaryDirectory(prefix="rwkv-rag-", ignore_cleanup_errors=True) as home,
-        open_parts(elsewhere(settings, Path(home))) as parts,
+        open_client(elsewhere(settings, Path(home))) as parts,
     ):
         yield parts.knowledge

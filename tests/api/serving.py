@@ -32,7 +32,7 @@ class Served:
     """A server that runs: its address, its parts and a client."""
 
     url: str
-    parts: app.Parts
+    parts: app.Client
     client: httpx.Client
     home: Path
 
@@ -41,11 +41,11 @@ class Served:
 def running(
     settings: Settings,
     options: Options | None = None,
-    change: Callable[[app.Parts], None] = lambda parts: None,
+    change: Callable[[app.Client], None] = lambda parts: None,
 ) -> Iterator[Served]:
     """The API on a free port of this machine until the block ends."""
     options = options or Options(port=0)
-    with closing(server.listening(options)) as listener, app.open_parts(settings) as parts:
+    with closing(server.listening(options)) as listener, app.open_client(settings) as parts:
         change(parts)
         application = server.assembled(settings, options, parts)
         config = uvicorn.Config(application, log_level="error", ws="none", lifespan="on")
@@ -76,7 +76,7 @@ def fake(home: Path) -> Settings:
     return Settings(home=home, model="fake", connect="off")
 
 
-def fill(parts: app.Parts) -> None:
+def fill(parts: app.Client) -> None:
     """The base "docs" with an English and a Chinese document."""
     parts.knowledge.create("docs", chunk_size=60, chunk_overlap=0)
     documents = [text_document("garden.txt", GARDEN), text_document("手册.md", MANUAL)]

@@ -23,7 +23,7 @@ HELD = {"kb": "docs", "document": "garden.txt", "service": "llm", "id": "job0"}
 def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     schemathesis = pytest.importorskip("schemathesis", reason="the fuzz test needs schemathesis")
     home: Path = tmp_path_factory.mktemp("fuzz") / "home"
-    with app.open_parts(fake(home)) as parts:
+    with app.open_client(fake(home)) as parts:
         parts.tuner = StandInTuner()
         parts.supervision = StandInSupervision()
         fill(parts)

@@ -66,7 +66,7 @@ def test_a_bug_is_not_dressed_up_as_a_users_mistake(
     def broken(_: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(app, "open_parts", broken)
+    monkeypatch.setattr(app, "open_client", broken)
     with pytest.raises(ZeroDivisionError):
         cli("kb", "list")
 
@@ -77,7 +77,7 @@ def test_an_interruption_is_one_line_and_exit_code_130(
     def interrupted(_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(app, "open_parts", interrupted)
+    monkeypatch.setattr(app, "open_client", interrupted)
     ran = cli("kb", "list")
     assert ran.code == 130
     assert ran.err.strip() == "interrupted"

@@ -57,7 +57,7 @@ def test_every_service_is_ready_and_has_its_processes(services: Up) -> None:
 
 
 def test_the_parts_of_the_program_find_the_services_by_the_home(services: Up) -> None:
-    with app.open_parts(Settings(services.home, model="fake", named=False)) as parts:
+    with app.open_client(Settings(services.home, model="fake", named=False)) as parts:
         assert parts.connected
         assert parts.generator().name == services.asks()
         assert parts.knowledge.bases() == []

@@ -17,7 +17,7 @@ from rwkv_rag.ui import parts
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[app.Parts]:
+def opened(settings: Settings) -> Iterator[app.Client]:
     """What the pages share during the block."""
     parts.configure(settings)
     try:
@@ -28,14 +28,14 @@ def opened(settings: Settings) -> Iterator[app.Parts]:
 
 
 @pytest.fixture
-def shared(tmp_path: Path) -> Iterator[app.Parts]:
+def shared(tmp_path: Path) -> Iterator[app.Client]:
     """What the pages of this test share."""
     with opened(Settings(home=tmp_path / "home", model="fake")) as shared:
         yield shared
 
 
 @pytest.fixture
-def base(shared: app.Parts, tmp_path: Path) -> str:
+def base(shared: app.Client, tmp_path: Path) -> str:
     """A base with one document that tries to be HTML and Markdown."""
     shared.knowledge.create("docs", chunk_size=200, chunk_overlap=0)
     file = tmp_path / "garden <b>.md"

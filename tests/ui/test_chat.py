@@ -29,7 +29,7 @@ def ask(page: AppTest, question: str) -> AppTest:
     return page.chat_input[0].set_value(question).run()
 
 
-def test_without_a_base_the_page_says_where_to_make_one(shared: app.Parts) -> None:
+def test_without_a_base_the_page_says_where_to_make_one(shared: app.Client) -> None:
     page = opened()
     assert not page.exception
     assert "Knowledge page" in page.info[0].value
@@ -97,7 +97,7 @@ def test_the_page_speaks_chinese(base: str) -> None:
     assert page.chat_input[0].placeholder == "请输入问题"
 
 
-def test_an_error_is_shown_in_the_conversation(base: str, shared: app.Parts) -> None:
+def test_an_error_is_shown_in_the_conversation(base: str, shared: app.Client) -> None:
     page = opened()
     shared.knowledge.delete(base)
     page = ask(page, "What is the annual fee?")
@@ -126,7 +126,7 @@ def test_a_worker_that_dies_is_one_line_and_the_next_question_works(
 
 
 def test_while_nobody_tells_the_models_a_question_can_be_asked(
-    base: str, shared: app.Parts, monkeypatch: pytest.MonkeyPatch
+    base: str, shared: app.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def lost() -> list[Writer]:
         raise WorkerLost(LOST)

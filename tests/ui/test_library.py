@@ -23,11 +23,11 @@ def click(page: AppTest, label: str) -> AppTest:
     return next(button for button in page.button if button.label == label).click().run()
 
 
-def names(shared: app.Parts) -> list[str]:
+def names(shared: app.Client) -> list[str]:
     return [base.name for base in shared.knowledge.bases()]
 
 
-def test_a_base_is_made_with_the_sizes_given(shared: app.Parts) -> None:
+def test_a_base_is_made_with_the_sizes_given(shared: app.Client) -> None:
     page = opened()
     page.text_input[0].set_value("手册")
     page.number_input[0].set_value(300)
@@ -51,7 +51,7 @@ def test_documents_are_listed(base: str) -> None:
     assert page.dataframe[0].value["document"].tolist() == ["garden <b>.md"]
 
 
-def test_an_upload_is_indexed(base: str, shared: app.Parts) -> None:
+def test_an_upload_is_indexed(base: str, shared: app.Client) -> None:
     page = opened()
     page.file_uploader[0].upload("tools.txt", b"Spades can be borrowed.", "text/plain").run()
     click(page, "Index")
@@ -67,12 +67,12 @@ def test_an_unreadable_upload_says_why(base: str) -> None:
     assert not page.exception and "white space" in page.warning[0].value
 
 
-def test_a_document_is_removed(base: str, shared: app.Parts) -> None:
+def test_a_document_is_removed(base: str, shared: app.Client) -> None:
     click(opened(), "Remove")
     assert shared.knowledge.documents(base) == []
 
 
-def test_deleting_a_base_takes_two_clicks(base: str, shared: app.Parts) -> None:
+def test_deleting_a_base_takes_two_clicks(base: str, shared: app.Client) -> None:
     page = click(opened(), "Delete this knowledge base")
     assert names(shared) == [base]
     click(page, "Cancel")

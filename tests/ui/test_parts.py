@@ -16,12 +16,12 @@ from rwkv_rag.ui import parts
 from .conftest import parts as _parts  # noqa: F401  (skips this file without streamlit)
 
 
-def test_every_session_gets_the_same_parts(shared: app.Parts) -> None:
+def test_every_session_gets_the_same_parts(shared: app.Client) -> None:
     assert parts.shared() is shared
 
 
 def test_questions_are_answered_while_another_thread_indexes(
-    shared: app.Parts, base: str, tmp_path: Path
+    shared: app.Client, base: str, tmp_path: Path
 ) -> None:
     paths = []
     for number in range(20):
@@ -46,7 +46,7 @@ def test_questions_are_answered_while_another_thread_indexes(
     assert len(shared.knowledge.documents(base)) == 21
 
 
-def test_nothing_tuned_goes_with_the_stand_ins(shared: app.Parts) -> None:
+def test_nothing_tuned_goes_with_the_stand_ins(shared: app.Client) -> None:
     with pytest.raises(InputError, match="stand-ins"):
         shared.pipeline(tuned="poet")
 
@@ -57,7 +57,7 @@ def test_pages_that_are_connected_load_no_model_and_no_torch(tmp_path: Path) -> 
 import sys
 from pathlib import Path
 from streamlit.testing.v1 import AppTest
-from rwkv_rag import app, parts as made
+from rwkv_rag import app, client as made
 from rwkv_rag.bus.local import Local
 from rwkv_rag.config import Settings
 from rwkv_rag.types import Writer
@@ -73,8 +73,8 @@ def far(incoming):  # what a service elsewhere would say
 
 settings = Settings(home=Path(sys.argv[1]), named=False)
 transport = Local(far)
-connected = made.Parts(llm=transport, index=transport, tuning=transport, connected=True)
-app.open_parts = lambda _: connected
+connected = made.Client(llm=transport, index=transport, tuning=transport, connected=True)
+app.open_client = lambda _: connected
 parts.configure(settings)
 for page in ("chat", "library", "tuning", "services"):
     script = f"from rwkv_rag.ui import {page}; {page}.page()"

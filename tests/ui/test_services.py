@@ -47,7 +47,7 @@ class StandIn:
 
 
 @pytest.fixture
-def supervision(shared: app.Parts) -> StandIn:
+def supervision(shared: app.Client) -> StandIn:
     index = ServiceStatus("index", "starting", "ipc://y", queue=QueueStatus("", {}, 0, 0, 0, {}))
     stand_in = StandIn(LLM, index, FAILED, UI)
     shared.supervision = stand_in  # type: ignore[assignment]
@@ -66,12 +66,12 @@ def opened(language: str = "English") -> AppTest:
     return page.run()
 
 
-def test_in_process_the_page_says_so(shared: app.Parts) -> None:
+def test_in_process_the_page_says_so(shared: app.Client) -> None:
     page = opened()
     assert "in this process" in page.info[0].value and not page.dataframe
 
 
-def test_services_elsewhere_are_not_called_ours(shared: app.Parts) -> None:
+def test_services_elsewhere_are_not_called_ours(shared: app.Client) -> None:
     shared.connected = True
     assert "elsewhere" in opened().info[0].value
 

@@ -26,7 +26,7 @@ from streamlit.testing.v1 import AppTest  # isort: skip
 
 
 @pytest.fixture
-def bench(shared: app.Parts, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInTuner]:
+def bench(shared: app.Client, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInTuner]:
     """The tuner behind the pages of this test."""
     stand_in = StandInTuner()
     monkeypatch.setattr(shared, "tuner", stand_in)
@@ -140,7 +140,7 @@ def test_only_files_of_rows_are_read(bench: StandInTuner, path: str) -> None:
     assert len(page.error) == 1 and "Use these rows" not in labels(page)
 
 
-def test_an_upload_that_cannot_be_read_is_not_kept(bench: StandInTuner, shared: app.Parts) -> None:
+def test_an_upload_that_cannot_be_read_is_not_kept(bench: StandInTuner, shared: app.Client) -> None:
     page = opened()
     page.radio(key="tune_source").set_value("upload").run()
     page.file_uploader[0].upload("mine.jsonl.xz", b"no archive", "application/json").run()
@@ -161,7 +161,7 @@ def test_a_binidx_file_is_used_as_it_is(bench: StandInTuner, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "jsonl.xz"])
-def test_an_upload_lands_in_the_home(bench: StandInTuner, shared: app.Parts, ending: str) -> None:
+def test_an_upload_lands_in_the_home(bench: StandInTuner, shared: app.Client, ending: str) -> None:
     content = "".join(json.dumps(each) + "\n" for each in lines(300)).encode()
     page = opened()
     page.radio(key="tune_source").set_value("upload").run()
@@ -176,7 +176,7 @@ def test_an_upload_lands_in_the_home(bench: StandInTuner, shared: app.Parts, end
 
 
 def test_rows_come_from_a_knowledge_base(
-    bench: StandInTuner, shared: app.Parts, base: str, monkeypatch: pytest.MonkeyPatch
+    bench: StandInTuner, shared: app.Client, base: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = {"question": "The fee?", "answer": "48.", "kind": "answer", "passages": ["The fee: 48."]}
     events = [event(None, 1), event(row, 1), event(row, 2)]
@@ -188,7 +188,7 @@ def test_rows_come_from_a_knowledge_base(
 
 
 def test_rows_made_before_an_error_are_kept(
-    bench: StandInTuner, shared: app.Parts, base: str, monkeypatch: pytest.MonkeyPatch
+    bench: StandInTuner, shared: app.Client, base: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object, **__: object) -> Iterator[RowEvent]:
         yield event(lines(1)[0], 1)

@@ -217,7 +217,7 @@ def test_services_that_ask_for_keys_are_seen_by_those_on_their_home(folder: Path
     (home / "ragq.yml").write_text(f"llm: {{front_end: {end}}}\n")
     with (
         started(folder, "--only", "llm,tuning", "--model", "fake") as up,
-        app.open_parts(Settings(home=home, named=False)) as parts,
+        app.open_client(Settings(home=home, named=False)) as parts,
     ):
         assert parts.supervision is not None
         states = {each.name: each.state for each in parts.supervision.status()}

@@ -1,4 +1,4 @@
-"""The HTTP API: OpenAI's protocol, and REST for everything else, over `app.Parts`.
+"""The HTTP API: OpenAI's protocol, and REST for everything else, over `app.Client`.
 
     application  ─ gate (host, origin, token, sizes) ─ measures ─▶ v1 | rest | health | pages
     v1           what OpenAI's clients speak: models, chat, embeddings; and rerank

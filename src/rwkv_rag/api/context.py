@@ -17,7 +17,7 @@ from rwkv_rag.api.language import language_of
 from rwkv_rag.api.measures import Measures
 from rwkv_rag.api.options import Options
 from rwkv_rag.api.readiness import Readiness
-from rwkv_rag.app import Parts
+from rwkv_rag.app import Client
 from rwkv_rag.interfaces import Supervision
 from rwkv_rag.types import Language
 
@@ -26,7 +26,7 @@ from rwkv_rag.types import Language
 class Context:
     """One server. `supervision` is there where a supervisor runs the services."""
 
-    parts: Parts
+    parts: Client
     options: Options
     language: Language
     home: Path

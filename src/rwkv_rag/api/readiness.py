@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
-from rwkv_rag.app import Parts
+from rwkv_rag.app import Client
 from rwkv_rag.errors import RagError
 
 READY_S = 5.0
@@ -18,7 +18,7 @@ KEPT_S = 1.0
 class Readiness:
     """Asks the services whether they answer."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Client) -> None:
         self._checks: Mapping[str, Callable[[], object]] = {
             "llm": lambda: parts.models.writers(),
             "index": lambda: parts.knowledge.bases(),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import uvicorn
     from fastapi import FastAPI
 
-    from rwkv_rag.app import Parts
+    from rwkv_rag.app import Client
 
 GRACE_S = 5  # for answers under way when the server ends
 CONNECTIONS = 1000
@@ -37,7 +37,7 @@ def serve(settings: Settings, options: Options) -> None:
         ) from error
     from rwkv_rag import app
 
-    with closing(listening(options)) as listener, app.open_parts(settings) as parts:
+    with closing(listening(options)) as listener, app.open_client(settings) as parts:
         with suppress(ServiceError, Busy):  # a service may be starting anew: `/ready` tells
             parts.pipeline()  # what is wrong with a model is said at once
         application = assembled(settings, options, parts)
@@ -68,7 +68,7 @@ def _run(config: uvicorn.Config, listener: socket.socket) -> None:
     Server(config).run(sockets=[listener])
 
 
-def assembled(settings: Settings, options: Options, parts: Parts) -> FastAPI:
+def assembled(settings: Settings, options: Options, parts: Client) -> FastAPI:
     """The application over open parts."""
     from rwkv_rag.api import application
     from rwkv_rag.api.context import Context

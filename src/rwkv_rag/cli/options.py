@@ -12,7 +12,7 @@ from rwkv_rag import config
 from rwkv_rag.cli.screen import Screen
 
 if TYPE_CHECKING:
-    from rwkv_rag.app import Parts
+    from rwkv_rag.app import Client
 
 Home = Annotated[
     Path | None,
@@ -52,14 +52,14 @@ class Session:
     settings: config.Settings
     screen: Screen
 
-    def parts(self, *, writes: bool = False) -> Parts:
+    def parts(self, *, writes: bool = False) -> Client:
         """What works on the home, to be closed: running services, or all in this process.
 
         Who `writes` is told where a model is loaded for it in spite of running services.
         """
         from rwkv_rag import app
 
-        parts = app.open_parts(self.settings)
+        parts = app.open_client(self.settings)
         if writes and parts.writes_here:
             self.screen.note(
                 "the running services do not have the model {model}; it is loaded here",

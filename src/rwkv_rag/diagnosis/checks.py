@@ -46,7 +46,7 @@ def _of_settings(settings: Settings, ragq: Ragq, computes: bool) -> Iterator[Fin
 
 
 def _parts(settings: Settings, ragq: Ragq) -> Iterator[Finding]:
-    with app.open_parts(settings) as parts:
+    with app.open_client(settings) as parts:
         yield from guarded("services", lambda: services.services(parts.supervision, ragq))
         catalog = settings.catalog or settings.home / "catalog.sqlite3"
         if parts.connected or catalog.exists():

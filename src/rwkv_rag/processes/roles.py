@@ -1,6 +1,6 @@
 """What a child process can be. A router loads nothing of the RAG; models load in workers only.
 
-Knows the services by name and asks `served` for their objects.
+Knows the services by name and asks `builders` for their objects.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from rwkv_rag.processes.ending import Ending
 from rwkv_rag.processes.orders import Order, ProgramOrder, RouterOrder, WorkerOrder, settings_of
 
 if TYPE_CHECKING:
+    from rwkv_rag.builders import Facts, Service
     from rwkv_rag.bus.security import PeerSecurity
     from rwkv_rag.bus.transport import Transport
-    from rwkv_rag.served import Facts, Served
 
 DRAIN_S = 10.0  # for the answers being written when a worker is stopped
 STUCK_S = 30.0
@@ -94,16 +94,16 @@ def _interrupt() -> None:
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
-def _served(order: WorkerOrder) -> Served:
-    from rwkv_rag import served
+def _served(order: WorkerOrder) -> Service:
+    from rwkv_rag import builders
 
     settings = settings_of(order)
     if order.service == "llm":
-        return served.llm_service(settings)
+        return builders.llm_service(settings)
     if order.service == "index":
-        return served.index_service(settings, _llm(order, settings), reads_files=not order.open)
+        return builders.index_service(settings, _llm(order, settings), reads_files=not order.open)
     if order.service == "tuning":
-        return served.tuning_service(settings)
+        return builders.tuning_service(settings)
     raise InputError("there is no service {service!r}", service=order.service)
 
 
@@ -113,8 +113,8 @@ def _llm(order: WorkerOrder, settings: Settings) -> Transport:
         from rwkv_rag.bus.zeromq import ZeroMQ
 
         return ZeroMQ(order.llm, security=_security(order))
+    from rwkv_rag.builders import llm_service
     from rwkv_rag.bus.local import Local
-    from rwkv_rag.served import llm_service
 
     return Local(llm_service(settings).handler)
 
@@ -127,7 +127,7 @@ def _security(order: WorkerOrder) -> PeerSecurity | None:
     return RouterSecurity.load(Path(order.keys)).peer() if order.keys else None
 
 
-def _facts(served: Served) -> Facts:
+def _facts(served: Service) -> Facts:
     import psutil
 
     own = psutil.Process().memory_info().rss

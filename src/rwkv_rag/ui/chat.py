@@ -64,7 +64,7 @@ def _title() -> None:
     st.html(sources.title_html(text("Ask your documents"), claim))
 
 
-def _options(bases: list[str], shared: app.Parts) -> Options:
+def _options(bases: list[str], shared: app.Client) -> Options:
     with st.sidebar:
         base = st.selectbox(text("Knowledge base"), bases, key="base")
         mode = st.radio(
@@ -89,7 +89,7 @@ def _show_question(question: str) -> None:
         st.html(sources.text_html(question))
 
 
-def _stream(shared: app.Parts, options: Options, question: str) -> Answer:
+def _stream(shared: app.Client, options: Options, question: str) -> Answer:
     """Answer `question`, showing the text as it comes."""
     history = [remembered(asked, answer) for asked, answer in _turns()[-TURNS:]]
     place, shown = st.empty(), ""

@@ -42,7 +42,7 @@ def page() -> None:
     _delete(shared, base)
 
 
-def _create(shared: app.Parts, *, expanded: bool) -> None:
+def _create(shared: app.Client, *, expanded: bool) -> None:
     with st.expander(text("New knowledge base"), expanded=expanded, icon=":material/add:"):
         with st.form("create", border=False):
             name = st.text_input(text("Name"), key="new_name", max_chars=64)
@@ -73,7 +73,7 @@ def _size(base: KnowledgeBase) -> str:
     )
 
 
-def _add_documents(shared: app.Parts, base: KnowledgeBase) -> None:
+def _add_documents(shared: app.Client, base: KnowledgeBase) -> None:
     st.html(section_html(text("Add documents")))
     uploads = st.file_uploader(
         text("Text, Markdown or PDF files"),
@@ -88,7 +88,7 @@ def _add_documents(shared: app.Parts, base: KnowledgeBase) -> None:
             st.rerun()
 
 
-def _index(shared: app.Parts, name: str, uploads: Sequence[Any]) -> None:
+def _index(shared: app.Client, name: str, uploads: Sequence[Any]) -> None:
     """Write the uploads into a folder that lives as long as the indexing; read them there."""
     outcome: Counter[str] = Counter()
     bar = st.progress(0.0, text("Indexing …"))
@@ -117,7 +117,7 @@ def _index(shared: app.Parts, name: str, uploads: Sequence[Any]) -> None:
         )
 
 
-def _documents(shared: app.Parts, base: KnowledgeBase) -> None:
+def _documents(shared: app.Client, base: KnowledgeBase) -> None:
     st.html(section_html(text("Documents")))
     documents = shared.knowledge.documents(base.name)
     if not documents:
@@ -142,7 +142,7 @@ def _documents(shared: app.Parts, base: KnowledgeBase) -> None:
             st.rerun()
 
 
-def _delete(shared: app.Parts, base: KnowledgeBase) -> None:
+def _delete(shared: app.Client, base: KnowledgeBase) -> None:
     """Deleting takes two clicks; the first one opens the question."""
     if st.button(text("Delete this knowledge base"), icon=":material/delete:"):
         st.session_state["deleting"] = base.name

@@ -10,7 +10,7 @@ import streamlit as st
 from rwkv_rag import app, config
 
 _configured: list[config.Settings] = []
-_opened: list[app.Parts] = []
+_opened: list[app.Client] = []
 
 
 def configure(settings: config.Settings) -> None:
@@ -23,7 +23,7 @@ def settings() -> config.Settings:
     return _configured[0] if _configured else config.load()
 
 
-def shared() -> app.Parts:
+def shared() -> app.Client:
     """The parts of this process, opened on first use."""
     return _open(settings())
 
@@ -36,8 +36,8 @@ def close() -> None:
 
 
 @st.cache_resource(show_spinner=False)
-def _open(settings: config.Settings) -> app.Parts:
-    opened = app.open_parts(settings)
+def _open(settings: config.Settings) -> app.Client:
+    opened = app.open_client(settings)
     try:
         opened.pipeline(tuned=settings.tuned)  # what is wrong with a model is said at once
     except BaseException:

@@ -146,7 +146,7 @@ def _from_base() -> None:
         _make(shared, base or bases[0], int(rows), int(refusals) / 100)
 
 
-def _make(shared: app.Parts, base: str, wanted: int, refusals: float) -> None:
+def _make(shared: app.Client, base: str, wanted: int, refusals: float) -> None:
     """Make rows, telling each as it comes.
 
     Any click ends this run at its next word to the page or the session. So the draft is in the

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from rwkv_rag.api.faults import Refused
-from rwkv_rag.app import Parts
+from rwkv_rag.app import Client
 from rwkv_rag.errors import CorruptData, InputError, NotFound
 from rwkv_rag.types import Writer
 
@@ -28,11 +28,11 @@ class Chosen:
 
     @property
     def who(self) -> tuple[str, str]:
-        """The writer as `Parts` wants it: model and tuned."""
+        """The writer as `Client` wants it: model and tuned."""
         return self.writer.model, self.writer.tuned
 
 
-def chosen(parts: Parts, name: str, knowledge_base: str | None = None) -> Chosen:
+def chosen(parts: Client, name: str, knowledge_base: str | None = None) -> Chosen:
     """What `name` means; `knowledge_base` says the base apart from it. Raises Refused (404)."""
     found = _found(parts, name)
     if knowledge_base:
@@ -48,7 +48,7 @@ def chosen(parts: Parts, name: str, knowledge_base: str | None = None) -> Chosen
     return found
 
 
-def names(parts: Parts) -> Iterator[tuple[str, Literal["chat", "knowledge"]]]:
+def names(parts: Client) -> Iterator[tuple[str, Literal["chat", "knowledge"]]]:
     """What `/v1/models` lists of those who write, and whether they write from documents."""
     bases = parts.knowledge.bases()
     for number, writer in enumerate(parts.models.writers()):
@@ -61,14 +61,14 @@ def names(parts: Parts) -> Iterator[tuple[str, Literal["chat", "knowledge"]]]:
             yield f"{writer.name}:{tuned}", "chat"
 
 
-def _tuned(parts: Parts, writer: Writer) -> list[str]:
+def _tuned(parts: Client, writer: Writer) -> list[str]:
     try:
         return [tuned.name for tuned in parts.models.tuned(writer.model)]
     except CorruptData:  # what cannot be read is not offered
         return []
 
 
-def _found(parts: Parts, name: str) -> Chosen:
+def _found(parts: Client, name: str) -> Chosen:
     writers = {writer.name: writer for writer in parts.models.writers()}
     rest, kb = _split(name, "@", writers)
     first, tuned = _split(rest, ":", writers)
@@ -83,7 +83,7 @@ def _found(parts: Parts, name: str) -> Chosen:
     return Chosen(_writer(parts, writers[first].model, tuned), kb)
 
 
-def _writer(parts: Parts, model: str, tuned: str) -> Writer:
+def _writer(parts: Client, model: str, tuned: str) -> Writer:
     try:
         return parts.writer(model, tuned)
     except NotFound as error:

@@ -1,6 +1,6 @@
 """What commands, pages and the HTTP API work with: every Protocol's object, wherever it lives.
 
-    with app.open_parts(settings) as parts:
+    with app.open_client(settings) as parts:
         for event in parts.pipeline().answer("公司年假有几天？", kb="handbook"):
             …
 
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 Lend = Callable[[Generator], Generator]
 
 
-class Parts:
+class Client:
     """The objects of one home: those of running services, or of this process.
 
     knowledge, tuner, models, embedder, reranker, reader    as their Protocols say
@@ -95,7 +95,7 @@ class Parts:
         self._default = model, tuned
         self._close = close
 
-    def __enter__(self) -> Parts:
+    def __enter__(self) -> Client:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rwkv_rag import models, served
+from rwkv_rag import builders, models
 from rwkv_rag.bus.local import Local
 from rwkv_rag.bus.zeromq import ZeroMQ
 from rwkv_rag.config import Settings
@@ -27,7 +27,7 @@ from .running import serving
 
 @pytest.fixture(scope="module")
 def llm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZeroMQ]:
-    service = served.llm_service(Settings(home=tmp_path_factory.mktemp("home")))
+    service = builders.llm_service(Settings(home=tmp_path_factory.mktemp("home")))
     service.warm()
     with ExitStack() as held:
         front = serving(held, service.handler, "tcp://127.0.0.1:0", "tcp://127.0.0.1:0")
@@ -80,9 +80,9 @@ def test_a_stranger_cannot_have_files_loaded(llm: ZeroMQ) -> None:
 
 def test_services_tell_of_themselves_and_let_go(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, model="fake")
-    llm, tuning = served.llm_service(settings), served.tuning_service(settings)
+    llm, tuning = builders.llm_service(settings), builders.tuning_service(settings)
     with closing(Local(llm.handler)) as transport:
-        index = served.index_service(settings, transport)
+        index = builders.index_service(settings, transport)
         assert list(tmp_path.iterdir()) == []  # nothing is opened before it is needed
         for service in (llm, index, tuning):
             service.warm()
@@ -94,8 +94,8 @@ def test_services_tell_of_themselves_and_let_go(tmp_path: Path) -> None:
 
 def test_an_index_that_others_reach_reads_no_file_for_them(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, model="fake")
-    with closing(Local(served.llm_service(settings).handler)) as llm:
-        service = served.index_service(settings, llm, reads_files=False)
+    with closing(Local(builders.llm_service(settings).handler)) as llm:
+        service = builders.index_service(settings, llm, reads_files=False)
         knowledge: Knowledge = remote(KNOWLEDGE, Local(service.handler))
         knowledge.create("docs")
         with pytest.raises(NotAllowed, match="reads no files"):
@@ -108,6 +108,6 @@ def test_an_index_that_others_reach_reads_no_file_for_them(tmp_path: Path) -> No
 
 def test_an_unusable_model_is_said_when_the_service_gets_ready(tmp_path: Path) -> None:
     missing = Settings(home=tmp_path, model=str(tmp_path / "none.pth"))
-    service = served.llm_service(missing)
+    service = builders.llm_service(missing)
     with pytest.raises(NotFound, match=r"none\.pth"):
         service.warm()

@@ -41,7 +41,7 @@ MANY = 64  # calls at once where most of them wait: for their turn, or for the n
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class Service:
     """A service at work.
 
     handler     answers its calls, from any number of threads
@@ -58,7 +58,7 @@ class Served:
     close: Callable[[], None]
 
 
-def llm_service(settings: Settings) -> Served:
+def llm_service(settings: Settings) -> Service:
     """The models: writing, vectors, scores, reading; each in memory once.
 
     Writing takes many calls at once, which step in one batch. The other roles share the model in
@@ -90,10 +90,10 @@ def llm_service(settings: Settings) -> Served:
             return {"model": writer.name, "tuned": writer.tuned, "device": "cpu"}
         return {"model": settings.model, "device": "cpu"}
 
-    return Served(handler, MANY, facts, warm, lambda: None)
+    return Service(handler, MANY, facts, warm, lambda: None)
 
 
-def index_service(settings: Settings, llm: Transport, *, reads_files: bool = True) -> Served:
+def index_service(settings: Settings, llm: Transport, *, reads_files: bool = True) -> Service:
     """The knowledge bases under `settings.home`; vectors come from the llm service behind `llm`.
 
     Without `reads_files` it opens no path that it is told, and takes documents only: for a service
@@ -133,10 +133,10 @@ def index_service(settings: Settings, llm: Transport, *, reads_files: bool = Tru
             )
         return handler(incoming)
 
-    return Served(handle, MANY, dict, warm, held.close)
+    return Service(handle, MANY, dict, warm, held.close)
 
 
-def tuning_service(settings: Settings) -> Served:
+def tuning_service(settings: Settings) -> Service:
     """The fine-tuning jobs under `settings.home`; each runs in a process of its own."""
 
     @cache
@@ -149,7 +149,7 @@ def tuning_service(settings: Settings) -> Served:
         jobs().jobs()
 
     handler = serve({"tuner": Export(TUNER, opener=jobs, turn=FairLock())})
-    return Served(handler, MANY, dict, warm, lambda: None)
+    return Service(handler, MANY, dict, warm, lambda: None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,24 +52,24 @@ def up(settings: Settings, *names: str, **told: str) -> Iterator[dict[str, str]]
         yield fronts
 
 
-def fill(parts: app.Parts, file: Path) -> None:
+def fill(parts: app.Client, file: Path) -> None:
     parts.knowledge.create("docs")
     for _ in parts.knowledge.index("docs", [file]):
         pass
 
 
-def ask(parts: app.Parts) -> Answer:
+def ask(parts: app.Client) -> Answer:
     *_, answer = parts.pipeline().answer("What is the annual fee?", kb="docs")
     assert isinstance(answer, Answer)
     return answer
 
 
 def test_services_of_a_home_are_found_and_used(settings: Settings, garden: Path) -> None:
-    with up(settings), app.open_parts(settings) as parts:
+    with up(settings), app.open_client(settings) as parts:
         assert parts.connected and parts.supervision is not None and not parts.writes_here
         fill(parts, garden)
         there = ask(parts)
-    with app.open_parts(settings) as parts:
+    with app.open_client(settings) as parts:
         assert not parts.connected and parts.supervision is None
         here = ask(parts)
     assert there.citations[0].quote in GARDEN
@@ -80,7 +80,7 @@ def test_what_a_killed_up_left_behind_is_not_used(settings: Settings) -> None:
     with up(settings):
         pass
     assert running.read(settings.home) is not None
-    with app.open_parts(settings) as parts:
+    with app.open_client(settings) as parts:
         assert not parts.connected and parts.knowledge.bases() == []
 
 
@@ -88,7 +88,7 @@ def test_what_a_killed_up_left_behind_is_not_used(settings: Settings) -> None:
 def test_any_service_leads_to_the_others(settings: Settings, garden: Path, service: str) -> None:
     elsewhere = Settings(home=settings.home.with_name("other"), model="fake")
     with services(settings) as fronts:
-        with app.open_parts(replace(elsewhere, connect=fronts[service])) as parts:
+        with app.open_client(replace(elsewhere, connect=fronts[service])) as parts:
             assert parts.connected
             fill(parts, garden)
             assert ask(parts).citations
@@ -99,7 +99,7 @@ def test_any_service_leads_to_the_others(settings: Settings, garden: Path, servi
 def test_what_no_service_does_is_done_here(
     settings: Settings, garden: Path, names: tuple[str, ...]
 ) -> None:
-    with up(settings, *names), app.open_parts(settings) as parts:
+    with up(settings, *names), app.open_client(settings) as parts:
         assert parts.connected
         fill(parts, garden)
         assert ask(parts).citations and parts.tuner.jobs() == []
@@ -107,7 +107,7 @@ def test_what_no_service_does_is_done_here(
 
 def test_off_uses_no_service(settings: Settings, garden: Path) -> None:
     off = replace(settings, connect="off")
-    with up(settings, "llm", "tuning"), app.open_parts(off) as parts:
+    with up(settings, "llm", "tuning"), app.open_client(off) as parts:
         assert not parts.connected
         fill(parts, garden)
 
@@ -115,9 +115,9 @@ def test_off_uses_no_service(settings: Settings, garden: Path) -> None:
 def test_beside_an_index_service_nobody_else_changes_anything(
     settings: Settings, garden: Path
 ) -> None:
-    with up(settings), app.open_parts(settings) as there:
+    with up(settings), app.open_client(settings) as there:
         fill(there, garden)
-        with app.open_parts(replace(settings, connect="off")) as here:
+        with app.open_client(replace(settings, connect="off")) as here:
             assert here.knowledge.search("docs", "annual fee")
             assert here.knowledge.base("docs").documents == 1
             for change in (
@@ -141,19 +141,19 @@ def test_an_address_where_nobody_is_is_said_at_once(
     hasty = partial(zeromq.ZeroMQ, connect_s=0.2)
     monkeypatch.setattr(zeromq, "ZeroMQ", hasty)
     with pytest.raises(Unreachable, match=r"nobody answers at tcp://127\.0\.0\.1:9;"):
-        app.open_parts(replace(settings, connect="tcp://127.0.0.1:9"))
+        app.open_client(replace(settings, connect="tcp://127.0.0.1:9"))
 
 
 @pytest.mark.parametrize("address", ["localhost", "http://127.0.0.1:1", "tcp://1.2.3.4:7781"])
 def test_an_address_that_is_none_or_open_is_refused(settings: Settings, address: str) -> None:
     with pytest.raises(InputError):
-        app.open_parts(replace(settings, connect=address))
+        app.open_client(replace(settings, connect=address))
 
 
 def test_a_key_file_that_is_none_is_refused(settings: Settings, tmp_path: Path) -> None:
     given = replace(settings, connect="tcp://127.0.0.1:9", key=tmp_path / "none.key")
     with pytest.raises(InputError, match=r"none\.key"):
-        app.open_parts(given)
+        app.open_client(given)
 
 
 def test_a_model_no_service_has_writes_here(
@@ -161,7 +161,7 @@ def test_a_model_no_service_has_writes_here(
 ) -> None:
     """Its file is none: but this process and not the service is who says so."""
     mine = str(garden.with_name("mine.safetensors"))
-    with up(settings), app.open_parts(replace(settings, model=mine)) as parts:
+    with up(settings), app.open_client(replace(settings, model=mine)) as parts:
         assert parts.connected and parts.writes_here
         fill(parts, garden)
         assert parts.knowledge.base("docs").embedding_model == "hash-256"
@@ -180,9 +180,9 @@ def test_a_model_no_service_has_writes_here(
 
 def test_who_names_no_model_gets_that_of_the_service(settings: Settings) -> None:
     unnamed = replace(settings, model="builtin", named=False)
-    with up(settings), app.open_parts(unnamed) as parts:
+    with up(settings), app.open_client(unnamed) as parts:
         assert not parts.writes_here and parts.writer().model == "fake"
-    with app.open_parts(unnamed) as parts:
+    with app.open_client(unnamed) as parts:
         assert parts.writer().model == "builtin"
 
 
@@ -200,14 +200,14 @@ def test_files_are_sent_to_an_index_on_another_machine(
 
     service = app.index_service
 
-    def noted(*given: object) -> app.Served:
+    def noted(*given: object) -> app.Service:
         made = service(*given)  # type: ignore[arg-type]
         return replace(made, handler=noting(made.handler))
 
     monkeypatch.setattr(app, "index_service", noted)
     with services(settings) as fronts:
         monkeypatch.setattr(app, "_is_open", lambda settings, index: True)
-        with app.open_parts(replace(settings, connect=fronts["llm"])) as parts:
+        with app.open_client(replace(settings, connect=fronts["llm"])) as parts:
             fill(parts, garden)
             assert [info.name for info in parts.knowledge.documents("docs")] == ["garden.txt"]
     assert "add" in asked and "index" not in asked
@@ -217,7 +217,7 @@ def test_threads_need_no_lock(settings: Settings, garden: Path, tmp_path: Path) 
     """Indexing, asking and looking at once, in one process."""
     for number in range(30):
         (tmp_path / f"{number}.txt").write_text(f"Note {number}. {GARDEN}", encoding="utf-8")
-    with app.open_parts(settings) as parts:
+    with app.open_client(settings) as parts:
         fill(parts, garden)
         more = threading.Thread(
             target=lambda: list(parts.knowledge.index("docs", sorted(tmp_path.glob("*.txt"))))
@@ -235,13 +235,13 @@ def test_a_connected_question_loads_no_model_library(settings: Settings, garden:
     program = (
         "import sys; from pathlib import Path; from rwkv_rag import app, config\n"
         "settings = config.Settings(home=Path(sys.argv[1]), model='fake', connect=sys.argv[2])\n"
-        "with app.open_parts(settings) as parts:\n"
+        "with app.open_client(settings) as parts:\n"
         "    *_, answer = parts.pipeline().answer('What is the annual fee?', kb='docs')\n"
         "assert answer.citations\n"
         "assert not {'torch', 'numba', 'chromadb', 'rjieba', 'sqlite3'} & set(sys.modules)\n"
     )
     with services(settings) as fronts:
-        with app.open_parts(replace(settings, connect=fronts["llm"])) as parts:
+        with app.open_client(replace(settings, connect=fronts["llm"])) as parts:
             fill(parts, garden)
         run = [sys.executable, "-c", program, str(garden.parent / "other"), fronts["llm"]]
         subprocess.run(run, check=True)
