@@ -90,7 +90,7 @@ def tuned(tuner: Tuner, wanted: TuneSettings) -> dict[str, Any]:
 
 def written(parts: app.Client, name: str, asked: Sequence[Mapping[str, str]]) -> dict[str, Any]:
     """Poems for the titles; shares of poems that come to an end, of lines of the right length."""
-    generator = parts.generator(tuned=name)  # a full tuning is a model of its own
+    generator = parts.generator(parts.writer(tuned=name))  # a full tuning is a model of its own
     poems, ended, lines, right = [], 0, 0, 0
     for question in (row["question"] for row in asked):
         prompt = PROMPT.format(question=question)

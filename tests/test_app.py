@@ -93,22 +93,6 @@ def test_a_checkpoint_that_is_none_is_refused_at_once(
         parts.pipeline()
 
 
-def test_speed_is_measured_on_the_model_given(tmp_path: Path, checkpoint: Path) -> None:
-    stages: list[str] = []
-    measures = app.measure(Settings(home=tmp_path, model=str(checkpoint)), stages.append)
-    assert set(measures) == {
-        "prefill_tokens_per_s",
-        "decode_tokens_per_s",
-        "decode_batch8_tokens_per_s",
-        "weights_bytes",
-        "stream_bytes_per_s",
-        "peak_rss_bytes",
-        "dtype",
-        "threads",
-    }
-    assert measures["decode_tokens_per_s"] > 0 and len(stages) > 3
-
-
 def tune(
     home: Path, name: str, base: Path, *, kind: str = "state", base_name: str = "mine"
 ) -> None:
@@ -138,7 +122,7 @@ def tune(
 def answered(
     parts: app.Client, mode: Literal["strict", "free"], model: str = "", tuned: str = ""
 ) -> Answer:
-    pipeline = parts.pipeline(model, tuned)
+    pipeline = parts.pipeline(parts.writer(model, tuned))
     *_, answer = pipeline.answer("What is the annual fee?", kb="docs", mode=mode)
     assert isinstance(answer, Answer)
     return answer
@@ -188,10 +172,10 @@ def test_what_was_tuned_on_another_base_is_refused(tmp_path: Path, checkpoint: P
     tune(home, "mine", checkpoint)
     with app.open_client(Settings(home=home)) as parts:
         with pytest.raises(ModelMismatch, match="'mine' was tuned on mine"):
-            parts.answerer(tuned="mine")
+            parts.answerer(parts.writer(tuned="mine"))
         assert parts.models.tuned("builtin") == []
     with app.open_client(Settings(home=home, model=str(checkpoint))) as parts:
-        parts.answerer(tuned="mine")
+        parts.answerer(parts.writer(tuned="mine"))
         assert [tuned.name for tuned in parts.models.tuned(str(checkpoint))] == ["mine"]
 
 
@@ -202,13 +186,13 @@ def test_nobody_opens_files_by_naming_them_as_models(tmp_path: Path, checkpoint:
     with app.open_client(Settings(home=home)) as parts:
         for stranger in strangers:
             with pytest.raises(NotFound, match=r"no model .* here; there are: builtin"):
-                parts.generator(str(stranger))
+                parts.generator(parts.writer(str(stranger)))
 
 
 def test_stand_ins_take_nothing_tuned(tmp_path: Path) -> None:
     with app.open_client(Settings(home=tmp_path, model="fake")) as parts:
         with pytest.raises(InputError, match="stand-ins cannot write with 'poet'"):
-            parts.answerer(tuned="poet")
+            parts.answerer(parts.writer(tuned="poet"))
         assert parts.models.writers() == [Writer("fake", "fake", writes=True)]
         assert parts.models.tuned("fake") == []
 
@@ -232,11 +216,14 @@ def test_questions_of_training_rows_are_made_by_rule_where_the_model_does_not_wr
 def test_one_engine_serves_all_and_a_new_file_gets_a_new_one(
     tmp_path: Path, checkpoint: Path
 ) -> None:
-    settings = Settings(home=tmp_path, model=str(checkpoint))
-    first = models.open_engine(settings)
-    assert models.open_engine(settings) is first
+    def opened() -> object:
+        generator = models.open_generator(tmp_path, Writer("mine", str(checkpoint)))
+        return generator._engine  # type: ignore[attr-defined]
+
+    first = opened()
+    assert opened() is first
     save_random(checkpoint, seed=1)
-    assert models.open_engine(settings) is not first
+    assert opened() is not first
 
 
 def test_generation_begins_from_a_state_that_was_merged_into_the_model(
@@ -245,8 +232,8 @@ def test_generation_begins_from_a_state_that_was_merged_into_the_model(
     import torch
 
     def said() -> str:
-        stream = models.open_engine(Settings(home=tmp_path, model=str(checkpoint))).generator()
-        return "".join(d.text for d in stream.generate("Hello", sampling=GREEDY, max_tokens=20))
+        generator = models.open_generator(tmp_path, Writer("mine", str(checkpoint)))
+        return "".join(d.text for d in generator.generate("Hello", sampling=GREEDY, max_tokens=20))
 
     plain = said()
     draw = torch.Generator().manual_seed(1)
@@ -257,13 +244,8 @@ def test_generation_begins_from_a_state_that_was_merged_into_the_model(
     assert said() != plain
 
 
-def test_stand_ins_have_no_speed(tmp_path: Path) -> None:
-    with pytest.raises(InputError):
-        app.measure(Settings(home=tmp_path, model="fake"), lambda stage: None)
-
-
 def test_services_are_reached_where_the_first_of_them_was() -> None:
-    from rwkv_rag.app import _as_reached
+    from rwkv_rag.app import _reachable
 
     told = {
         "llm": "tcp://0.0.0.0:7781",
@@ -272,7 +254,7 @@ def test_services_are_reached_where_the_first_of_them_was() -> None:
         "other": "tcp://10.0.0.7:1",
     }
     far = {"llm": "tcp://10.0.0.9:7781", "other": "tcp://10.0.0.7:1"}
-    assert _as_reached(told, "tcp://10.0.0.9:7781") == far
+    assert _reachable(told, "tcp://10.0.0.9:7781") == far
     near = {**told, "llm": "tcp://127.0.0.1:7781"}
-    assert _as_reached(told, "tcp://127.0.0.1:7781") == near
-    assert _as_reached(told, "ipc:///run/llm.front") == near
+    assert _reachable(told, "tcp://127.0.0.1:7781") == near
+    assert _reachable(told, "ipc:///run/llm.front") == near

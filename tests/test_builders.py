@@ -95,7 +95,7 @@ def test_services_tell_of_themselves_and_let_go(tmp_path: Path) -> None:
 def test_an_index_that_others_reach_reads_no_file_for_them(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, model="fake")
     with closing(Local(builders.llm_service(settings).handler)) as llm:
-        service = builders.index_service(settings, llm, reads_files=False)
+        service = builders.index_service(settings, llm, builders.refuse_files)
         knowledge: Knowledge = remote(KNOWLEDGE, Local(service.handler))
         knowledge.create("docs")
         with pytest.raises(NotAllowed, match="reads no files"):

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from rwkv_rag import app, models
-from rwkv_rag.bus.transport import Handler, Incoming
-from rwkv_rag.config import Settings, running
+from rwkv_rag import app, models, run_directory
+from rwkv_rag.bus.keyring import Keyring
+from rwkv_rag.bus.security import RouterSecurity
+from rwkv_rag.config import Settings
 from rwkv_rag.errors import Busy, InputError, NotFound, Unreachable
 from rwkv_rag.knowledge.locks import FileLock
 from rwkv_rag.testing import CopyGenerator
@@ -43,12 +44,12 @@ def garden(tmp_path: Path) -> Path:
 def up(settings: Settings, *names: str, **told: str) -> Iterator[dict[str, str]]:
     """As `rwkv-rag up` leaves a home: services that run, written down, under a lock."""
     with services(settings, *names) as fronts, ExitStack() as held:
-        running.run_directory(settings.home).mkdir(parents=True, exist_ok=True)
-        lock = FileLock(running.lock_file(settings.home))
+        (settings.home / "run").mkdir(parents=True, exist_ok=True)
+        lock = FileLock(run_directory.lock_file(settings.home))
         assert lock.acquire()
         held.callback(lock.release)
-        written = running.Running(4711, "ipc:///tmp/no-control", fronts, **told)
-        running.services_file(settings.home).write_text(written.json(), encoding="utf-8")
+        written = run_directory.Running(4711, "ipc:///tmp/no-control", fronts, **told)
+        run_directory.services_file(settings.home).write_text(written.json(), encoding="utf-8")
         yield fronts
 
 
@@ -79,7 +80,7 @@ def test_services_of_a_home_are_found_and_used(settings: Settings, garden: Path)
 def test_what_a_killed_up_left_behind_is_not_used(settings: Settings) -> None:
     with up(settings):
         pass
-    assert running.read(settings.home) is not None
+    assert run_directory.read(settings.home) is not None
     with app.open_client(settings) as parts:
         assert not parts.connected and parts.knowledge.bases() == []
 
@@ -186,31 +187,19 @@ def test_who_names_no_model_gets_that_of_the_service(settings: Settings) -> None
         assert parts.writer().model == "builtin"
 
 
-def test_files_are_sent_to_an_index_on_another_machine(
-    settings: Settings, garden: Path, monkeypatch: pytest.MonkeyPatch
+def test_files_are_sent_to_an_index_that_other_machines_reach(
+    settings: Settings, garden: Path
 ) -> None:
-    asked: list[str] = []
-
-    def noting(handler: Handler) -> Handler:
-        def handle(incoming: Incoming) -> object:
-            asked.append(incoming.method)
-            return handler(incoming)
-
-        return handle
-
-    service = app.index_service
-
-    def noted(*given: object) -> app.Service:
-        made = service(*given)  # type: ignore[arg-type]
-        return replace(made, handler=noting(made.handler))
-
-    monkeypatch.setattr(app, "index_service", noted)
-    with services(settings) as fronts:
-        monkeypatch.setattr(app, "_is_open", lambda settings, index: True)
-        with app.open_client(replace(settings, connect=fronts["llm"])) as parts:
-            fill(parts, garden)
-            assert [info.name for info in parts.knowledge.documents("docs")] == ["garden.txt"]
-    assert "add" in asked and "index" not in asked
+    """Such an index has keys, and reads no files: `index` would be refused by it."""
+    ring, key = Keyring(settings.home), garden.with_name("me.key")
+    ring.make()
+    ring.add("me", key)
+    security = RouterSecurity.load(settings.home)
+    with services(settings, security=security) as fronts:
+        there = replace(settings, connect=fronts["llm"], key=key)
+        with app.open_client(there) as client:
+            fill(client, garden)
+            assert [info.name for info in client.knowledge.documents("docs")] == ["garden.txt"]
 
 
 def test_threads_need_no_lock(settings: Settings, garden: Path, tmp_path: Path) -> None:

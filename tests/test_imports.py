@@ -25,7 +25,7 @@ OWNERS = {
     "streamlit": ("ui",),
     "typer": ("cli",),
     "zmq": ("bus",),
-    "msgspec": ("bus", "services"),
+    "msgspec": ("bus", "services", "run_directory.py"),
     "pydantic": ("config", "api"),
     "yaml": ("config",),
     "fastapi": ("api",),

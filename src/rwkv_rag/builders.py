@@ -1,8 +1,7 @@
-"""The three services as a process runs them: their objects behind a handler.
+"""Builds the three services: their objects behind a handler, loaded when first called.
 
-With `app` and `models`, alone names concrete classes. Every service is built here, whether a worker
-process serves it or the one that asks has it in itself. Heavy imports wait until an object is
-called. Knows no socket.
+The same service runs in a worker process or within the process that uses it. Like `app` and
+`models`, names concrete classes, which no other module does. Knows no socket.
 """
 
 from __future__ import annotations
@@ -11,77 +10,73 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rwkv_rag import models
 from rwkv_rag.config import FAKE, Settings
 from rwkv_rag.errors import NotAllowed, RagError
 from rwkv_rag.interfaces import Embedder, Generator, Knowledge, Reader, Reranker, Tuner
-from rwkv_rag.services.contracts import (
-    EMBEDDER,
-    GENERATOR,
-    KNOWLEDGE,
-    MODELS,
-    READER,
-    RERANKER,
-    TUNER,
-)
+from rwkv_rag.services import contracts
 from rwkv_rag.services.remote import remote
-from rwkv_rag.services.serve import Export, serve
-from rwkv_rag.services.turns import FairLock
+from rwkv_rag.services.serve import Export, FairLock, serve
 
 if TYPE_CHECKING:
-    from rwkv_rag.bus.transport import Handler, Incoming, Transport
+    from rwkv_rag.bus.transport import Handler, Transport
     from rwkv_rag.encoders.manifest import Reading
     from rwkv_rag.encoders.weighed import WeighedReader
     from rwkv_rag.types import Language
 
 Facts = Mapping[str, str | int | float]
-MANY = 64  # calls at once where most of them wait: for their turn, or for the next token
+MANY_SLOTS = 64  # most calls wait, for the lock or for the next token
+
+
+def _nothing() -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service at work.
+    """A service without its transport.
 
     handler     answers its calls, from any number of threads
     slots       how many calls at once are worth taking
-    facts       what it says of itself now: "model", "tuned", "device", …
     warm        loads what the first call would have to wait for; raises what is wrong with it
-    close       lets go of files; no call may be under way
+    facts       what it reports of itself now: "model", "tuned", "device"
+    close       closes files; no call may be under way
     """
 
     handler: Handler
     slots: int
-    facts: Callable[[], Facts]
     warm: Callable[[], None]
-    close: Callable[[], None]
+    facts: Callable[[], Facts] = dict
+    close: Callable[[], None] = _nothing
 
 
 def llm_service(settings: Settings) -> Service:
     """The models: writing, vectors, scores, reading; each in memory once.
 
-    Writing takes many calls at once, which step in one batch. The other roles share the model in
-    the package and take turns.
+    Many calls write at once, in the steps of one batch. The other roles share the model in the
+    package, and so one lock.
     """
-    writers, roles, turn = models.Writers(settings), _roles(settings), FairLock()
+    writers, lock = models.Writers(settings), FairLock()
+    embedder, reranker, reader = _roles(settings)
 
     def generator(model: str = "", tuned: str = "") -> Generator:
-        return models.open_generator(settings, writers.writer(model, tuned))
+        return models.open_generator(settings.home, writers.writer(model, tuned))
 
     handler = serve(
         {
-            "generator": Export(GENERATOR, opener=generator, bound=("model", "tuned")),
-            "models": Export(MODELS, writers),
-            "embedder": Export(EMBEDDER, opener=roles.embedder, turn=turn),
-            "reranker": Export(RERANKER, opener=roles.reranker, turn=turn),
-            "reader": Export(READER, opener=roles.reader, turn=turn),
+            "generator": Export(contracts.GENERATOR, opener=generator, bound=("model", "tuned")),
+            "models": Export(contracts.MODELS, writers),
+            "embedder": Export(contracts.EMBEDDER, opener=embedder, lock=lock),
+            "reranker": Export(contracts.RERANKER, opener=reranker, lock=lock),
+            "reader": Export(contracts.READER, opener=reader, lock=lock),
         }
     )
 
     def warm() -> None:
-        roles.embedder().embed_queries(["…"])
-        roles.reader().read("?", ["…"])
+        embedder().embed_queries(["…"])
+        reader().read("?", ["…"])
         generator().count_tokens("…")
 
     def facts() -> Facts:
@@ -90,14 +85,15 @@ def llm_service(settings: Settings) -> Service:
             return {"model": writer.name, "tuned": writer.tuned, "device": "cpu"}
         return {"model": settings.model, "device": "cpu"}
 
-    return Service(handler, MANY, facts, warm, lambda: None)
+    return Service(handler, MANY_SLOTS, warm, facts)
 
 
-def index_service(settings: Settings, llm: Transport, *, reads_files: bool = True) -> Service:
+def index_service(
+    settings: Settings, llm: Transport, check: Callable[[str], None] | None = None
+) -> Service:
     """The knowledge bases under `settings.home`; vectors come from the llm service behind `llm`.
 
-    Without `reads_files` it opens no path that it is told, and takes documents only: for a service
-    that other machines reach, whose callers must not read the files of this one.
+    `check` is called with the name of every method and refuses it by raising.
     """
     weight = 0.5 if settings.model == FAKE else models.manifest().rerank_weight
     held = ExitStack()
@@ -106,11 +102,10 @@ def index_service(settings: Settings, llm: Transport, *, reads_files: bool = Tru
     def library() -> Knowledge:
         from rwkv_rag.knowledge.library import Library
 
-        reranker = remote(RERANKER, llm) if weight else None
         opened = Library(
             settings.home,
-            remote(EMBEDDER, llm),
-            reranker,
+            remote(contracts.EMBEDDER, llm),
+            remote(contracts.RERANKER, llm) if weight else None,
             rerank_weight=weight,
             catalog=settings.catalog,
             chroma=settings.chroma,
@@ -123,17 +118,23 @@ def index_service(settings: Settings, llm: Transport, *, reads_files: bool = Tru
         library().bases()
         lexical.words("词典")  # reads the dictionary
 
-    handler = serve({"knowledge": Export(KNOWLEDGE, opener=library, turn=FairLock())})
+    export = Export(
+        contracts.KNOWLEDGE,
+        opener=library,
+        lock=FairLock(),
+        check=check,
+    )
+    return Service(serve({"knowledge": export}), MANY_SLOTS, warm, close=held.close)
 
-    def handle(incoming: Incoming) -> Any:
-        if incoming.method == "index" and not reads_files:
-            raise NotAllowed(
-                "this index is reached from other machines and reads no files of its own; send"
-                " the documents (`rwkv-rag index` does)"
-            )
-        return handler(incoming)
 
-    return Service(handle, MANY, dict, warm, held.close)
+def refuse_files(method: str) -> None:
+    """The check of an index that other machines reach: they may send documents, but not have
+    files of this machine read. Raises NotAllowed."""
+    if method == "index":
+        raise NotAllowed(
+            "this index is reached from other machines and reads no files of its own; send"
+            " the documents (`rwkv-rag index` does)"
+        )
 
 
 def tuning_service(settings: Settings) -> Service:
@@ -148,26 +149,19 @@ def tuning_service(settings: Settings) -> Service:
     def warm() -> None:
         jobs().jobs()
 
-    handler = serve({"tuner": Export(TUNER, opener=jobs, turn=FairLock())})
-    return Service(handler, MANY, dict, warm, lambda: None)
+    handler = serve({"tuner": Export(contracts.TUNER, opener=jobs, lock=FairLock())})
+    return Service(handler, MANY_SLOTS, warm)
 
 
-@dataclass(frozen=True, slots=True)
-class _Roles:
+def _roles(
+    settings: Settings,
+) -> tuple[Callable[[], Embedder], Callable[[], Reranker], Callable[[], Reader]]:
     """What opens each role of the model in the package, once."""
-
-    embedder: Callable[[], Embedder]
-    reranker: Callable[[], Reranker]
-    reader: Callable[[], Reader]
-
-
-def _roles(settings: Settings) -> _Roles:
     if settings.model == FAKE:
         from rwkv_rag.testing import HashEmbedder, OverlapReader, OverlapReranker
 
-        embedder, reranker, reader = HashEmbedder(), OverlapReranker(), OverlapReader()
-        return _Roles(lambda: embedder, lambda: reranker, lambda: reader)
-    return _Roles(cache(_embedder), cache(_reranker), cache(_reader))
+        return cache(HashEmbedder), cache(OverlapReranker), cache(OverlapReader)
+    return cache(_embedder), cache(_reranker), cache(_reader)
 
 
 def _embedder() -> Embedder:

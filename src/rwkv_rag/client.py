@@ -1,12 +1,11 @@
-"""What commands, pages and the HTTP API work with: every Protocol's object, wherever it lives.
+"""What commands, pages and the HTTP API work with: an object for every Protocol of a home.
 
-    with app.open_client(settings) as parts:
-        for event in parts.pipeline().answer("公司年假有几天？", kb="handbook"):
+    with app.open_client(settings) as client:
+        for event in client.pipeline().answer("公司年假有几天？", kb="handbook"):
             …
 
-All of it may be used from any thread without a lock: objects made for one caller at a time take
-turns behind their transport. Nothing is loaded before it is used. Knows transports and Protocols,
-and no implementation.
+The objects may be used from any thread, whether a running service answers for them or this process;
+nothing is loaded before it is used. Knows transports and Protocols, and no implementation.
 """
 
 from __future__ import annotations
@@ -26,16 +25,7 @@ from rwkv_rag.interfaces import (
     Supervision,
     Tuner,
 )
-from rwkv_rag.services.contracts import (
-    EMBEDDER,
-    GENERATOR,
-    KNOWLEDGE,
-    MODELS,
-    READER,
-    RERANKER,
-    SUPERVISION,
-    TUNER,
-)
+from rwkv_rag.services import contracts
 from rwkv_rag.services.remote import remote
 from rwkv_rag.types import Writer
 
@@ -45,15 +35,13 @@ if TYPE_CHECKING:
     from rwkv_rag.rag.pipeline import Pipeline
     from rwkv_rag.tuning.from_knowledge import RowEvent
 
-Lend = Callable[[Generator], Generator]
-
 
 class Client:
-    """The objects of one home: those of running services, or of this process.
+    """The objects of one home.
 
     knowledge, tuner, models, embedder, reranker, reader    as their Protocols say
     supervision     of `rwkv-rag up` where it runs on this home, else None
-    connected       whether services that run are used
+    connected       whether running services are used
     writes_here     whether this process writes answers because no service has the model asked for
     """
 
@@ -71,25 +59,28 @@ class Client:
         tuned: str = "",
         close: Callable[[], None] = lambda: None,
     ) -> None:
-        """Transports to the three services; `writing` to another that writes answers than `llm`,
-        `control` to the supervisor.
+        """Over transports to the three services.
 
-        `sends_files`: the index service is on another machine, and cannot read files of this one.
-        `model` and `tuned` are who writes when nobody is named; empty: as the service is set up.
-        `close` lets go of what is behind the transports.
+        writing         to another llm service that writes the answers
+        control         to the supervisor
+        sends_files     the index service cannot read files of this machine: send their text
+        model, tuned    the default of `writer`; empty: as the service is set up
+        close           closes what is behind the transports
         """
         self._writing = writing or llm
-        self.knowledge: Knowledge = remote(KNOWLEDGE, index)
+        self.knowledge: Knowledge = remote(contracts.KNOWLEDGE, index)
         if sends_files:
             from rwkv_rag.knowledge.sending import sending
 
             self.knowledge = sending(self.knowledge)
-        self.tuner: Tuner = remote(TUNER, tuning)
-        self.models: Models = remote(MODELS, self._writing)
-        self.embedder: Embedder = remote(EMBEDDER, llm)
-        self.reranker: Reranker = remote(RERANKER, llm)
-        self.reader: Reader = remote(READER, llm)
-        self.supervision: Supervision | None = remote(SUPERVISION, control) if control else None
+        self.tuner: Tuner = remote(contracts.TUNER, tuning)
+        self.models: Models = remote(contracts.MODELS, self._writing)
+        self.embedder: Embedder = remote(contracts.EMBEDDER, llm)
+        self.reranker: Reranker = remote(contracts.RERANKER, llm)
+        self.reader: Reader = remote(contracts.READER, llm)
+        self.supervision: Supervision | None = (
+            remote(contracts.SUPERVISION, control) if control else None
+        )
         self.connected = connected
         self.writes_here = writing is not None
         self._default = model, tuned
@@ -102,11 +93,11 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Let go of files and connections; what is under way fails."""
+        """Close files and connections; calls under way fail."""
         self._close()
 
     def writer(self, model: str = "", tuned: str = "") -> Writer:
-        """Who writes with `model` (a `Writer.model`) as `tuned`; see `interfaces.Models.writer`.
+        """The model that writes for these names; see `interfaces.Models.writer`.
 
         Without a model it is the one the user's settings name, or the running service's own.
         """
@@ -114,32 +105,41 @@ class Client:
             model, tuned = self._default[0], tuned or self._default[1]
         return self.models.writer(model, tuned)
 
-    def generator(self, model: str = "", tuned: str = "") -> Generator:
-        """The model that writes as `writer` says, loaded now.
+    def generator(self, writer: Writer | None = None) -> Generator:
+        """The model that writes, loaded now; the default `writer` if none is given.
 
         Raises NotFound, ModelMismatch, CorruptData or UnsupportedModel.
         """
-        return self._generator(self.writer(model, tuned))
+        writer = writer or self.writer()
+        bound = {"model": writer.model, "tuned": writer.tuned}
+        generator: Generator = remote(contracts.GENERATOR, self._writing, bound)
+        _ = generator.name  # loads the model, so that its errors are raised here
+        return generator
 
-    def answerer(self, model: str = "", tuned: str = "", *, lend: Lend | None = None) -> Answerer:
-        """What answers from given passages, in the way its models were measured best at.
+    def answerer(
+        self, writer: Writer | None = None, *, generator: Generator | None = None
+    ) -> Answerer:
+        """What answers from given passages, with the strategy its models were measured best at.
 
-        Strict answers are the reader's unless the model is the user's own. `lend` may put something
-        before the generator that writes. Raises as `generator`.
+        Strict answers are the reader's unless the model is the user's own. `generator` takes the
+        place of the one for `writer`. Raises as `generator`.
         """
         from rwkv_rag.rag.answering import Answerer
 
-        writer = self.writer(model, tuned)
-        generator = self._generator(writer) if writer.writes else None
-        if lend and generator:
-            generator = lend(generator)
+        writer = writer or self.writer()
+        if not writer.writes:
+            generator = None
+        elif generator is None:
+            generator = self.generator(writer)
         return Answerer(models.answering(writer), reader=self.reader, generator=generator)
 
-    def pipeline(self, model: str = "", tuned: str = "", *, lend: Lend | None = None) -> Pipeline:
+    def pipeline(
+        self, writer: Writer | None = None, *, generator: Generator | None = None
+    ) -> Pipeline:
         """What answers questions from knowledge bases. Arguments and errors as `answerer`."""
         from rwkv_rag.rag.pipeline import Pipeline
 
-        answerer = self.answerer(model, tuned, lend=lend)
+        answerer = self.answerer(writer, generator=generator)
         return Pipeline(self.knowledge, answerer, check_documents=True)
 
     def training_rows(
@@ -155,6 +155,9 @@ class Client:
         """Training rows from a knowledge base; the model writes the questions if it can write."""
         from rwkv_rag.tuning import from_knowledge
 
+        # The model without anything tuned; None where it cannot write: questions by rule.
+        plain = self.models.writer(self.writer().model, "")
+        writes = plain.writes and plain.model != FAKE
         return from_knowledge.build(
             self.knowledge,
             kb,
@@ -162,17 +165,6 @@ class Client:
             refusals=refusals,
             passages=passages,
             seed=seed,
-            generator=self._question_writer(),
+            generator=self.generator(plain) if writes else None,
             cancelled=cancelled,
         )
-
-    def _generator(self, writer: Writer) -> Generator:
-        bound = {"model": writer.model, "tuned": writer.tuned}
-        generator: Generator = remote(GENERATOR, self._writing, bound)
-        _ = generator.name  # what is wrong with a model is said at once
-        return generator
-
-    def _question_writer(self) -> Generator | None:
-        """The model as it came, where it writes; None: questions are made by rule."""
-        plain = self.models.writer(self.writer().model, "")
-        return self._generator(plain) if plain.writes and plain.model != FAKE else None

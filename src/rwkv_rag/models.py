@@ -1,20 +1,19 @@
 """Which models there are, where their files lie, and each of them in memory once.
 
-A part of the composition root: `app` puts roles and answers together from what is loaded here.
-Heavy imports wait in the functions. Knows no knowledge base and no question.
+`builders` makes services of what is loaded here. Heavy libraries are imported within functions.
+Knows no knowledge base and no question.
 """
 
 from __future__ import annotations
 
 import threading
 from contextlib import suppress
-from dataclasses import replace
 from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rwkv_rag.config import BUILTIN, FAKE, Settings
-from rwkv_rag.errors import CorruptData, InputError, NotFound, RagError
+from rwkv_rag.errors import CorruptData, NotFound, RagError
 from rwkv_rag.types import TunedInfo, Writer
 
 if TYPE_CHECKING:
@@ -57,8 +56,8 @@ class Writers:
 
     def _first(self) -> str:
         try:
-            return with_whole_model(self._settings).model
-        except RagError:  # `writer` says what is wrong with it
+            return model_in_use(self._settings)
+        except RagError:  # `writer` raises it
             return self._settings.model
 
     def tuned(self, model: str) -> list[TunedInfo]:
@@ -75,7 +74,7 @@ class Writers:
         ]
 
     def writer(self, model: str, tuned: str) -> Writer:
-        """Who writes when `model` is asked with `tuned`; empty: as it is set up.
+        """The model that writes for `model` and `tuned`; empty: as it is set up.
 
         Without a model, `tuned` takes the place of what is set up; with one it is all there is.
         """
@@ -95,7 +94,7 @@ class Writers:
         return _writer(model, tuned)
 
     def _known(self, model: str) -> str:
-        """`model`, if it is one of ours: strangers may not have any file opened."""
+        """`model`, if it is one of ours: a request must not have just any file opened."""
         if model in (self._settings.model, BUILTIN):
             return model
         with suppress(RagError):
@@ -126,10 +125,10 @@ def _writer(model: str, tuned: str = "") -> Writer:
 
 
 def answering(writer: Writer) -> Answering:
-    """How answers are made when `writer` writes, as its models were measured best at.
+    """How answers are made with `writer`: the strategy its models were measured best at.
 
-    Whoever chooses something tuned wants it to write; strict answers stay the reader's unless the
-    model is the user's own.
+    Strict answers are the reader's unless the model is the user's own; what was tuned writes the
+    others.
     """
     from rwkv_rag.rag.answering import Answering
 
@@ -145,22 +144,19 @@ def answering(writer: Writer) -> Answering:
     )
 
 
-def open_generator(settings: Settings, writer: Writer) -> Generator:
-    """The model that writes as `writer`, loaded. Raises as `Writers`, and UnsupportedModel."""
+def open_generator(home: Path, writer: Writer) -> Generator:
+    """The model that writes as `writer`; in memory once for the process, whoever uses it.
+
+    Raises NotFound, ModelMismatch, CorruptData or UnsupportedModel.
+    """
     if writer.model == FAKE:
         from rwkv_rag.testing import CopyGenerator
 
         return CopyGenerator()
-    return open_engine(replace(settings, model=writer.model)).generator(writer.tuned)
-
-
-def open_engine(settings: Settings) -> Engine:
-    """The model that writes: in memory once for the process, whoever asks for it."""
-    if settings.model == FAKE:
-        raise InputError("the stand-ins write without an engine; choose a model with --model")
-    files = base_files(settings.model)
+    files = base_files(writer.model)
     with _opening:
-        return _engine(files, settings.home, _stamp(files.model))
+        engine = _engine(files, home, _stamp(files.model))
+    return engine.generator(writer.tuned)
 
 
 def base_files(model: str) -> BaseFiles:
@@ -186,13 +182,16 @@ def shelf(settings: Settings) -> Shelf:
     return Shelf(settings.home)
 
 
-def with_whole_model(settings: Settings) -> Settings:
-    """A tuned model takes the model's place; states and adapters are left for the engine."""
-    if not settings.tuned or settings.model == FAKE:
-        return settings
-    if shelf(settings).find(settings.tuned).kind != "model":
-        return settings
-    return replace(settings, model=str(shelf(settings).tensors(settings.tuned)), tuned="")
+def model_in_use(settings: Settings) -> str:
+    """The name or path of the model that is set up: where a whole model was tuned, that one.
+
+    Raises NotFound or CorruptData for what is not on the shelf.
+    """
+    if settings.tuned and settings.model != FAKE:
+        tuned = shelf(settings).find(settings.tuned)
+        if tuned.kind == "model":
+            return str(shelf(settings).tensors(tuned.name))
+    return settings.model
 
 
 def shelved(path: Path) -> Tuned | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from rwkv_rag import app
+from rwkv_rag import builders
 from rwkv_rag.cli import tune
 from rwkv_rag.cli.tune_options import HELP
 from rwkv_rag.errors import InputError, NotFound
@@ -83,8 +83,8 @@ class StandIn:
 def tuner(monkeypatch: pytest.MonkeyPatch) -> StandIn:
     stand_in = StandIn()
     handler = serve({"tuner": Export(TUNER, stand_in)})
-    service = app.Served(handler, 1, dict, lambda: None, lambda: None)
-    monkeypatch.setattr(app, "tuning_service", lambda settings: service)
+    service = builders.Service(handler, 1, lambda: None)
+    monkeypatch.setattr(builders, "tuning_service", lambda settings: service)
     monkeypatch.setattr(tune, "LOOK_S", 0.0)
     return stand_in
 

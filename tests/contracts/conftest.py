@@ -16,8 +16,7 @@ from rwkv_rag.bus.transport import Handler, Transport
 from rwkv_rag.bus.zeromq import ZeroMQ
 from rwkv_rag.services.contracts import Contract
 from rwkv_rag.services.remote import remote
-from rwkv_rag.services.serve import Export, serve
-from rwkv_rag.services.turns import FairLock
+from rwkv_rag.services.serve import Export, FairLock, serve
 
 from ..running import serving
 
@@ -62,18 +61,18 @@ def reach(way: str) -> Iterator[Reach]:
             contract: Contract,
             what: Any,
             *,
-            turn: FairLock | None = None,
+            lock: FairLock | None = None,
             deadline_s: float | None = None,
             bound: Mapping[str, str] | None = None,
         ) -> Any:
             if way == "direct":
                 return what
-            handler = serve({contract.target: Export(contract, what, turn=turn)})
+            handler = serve({contract.target: Export(contract, what, lock=lock)})
             if deadline_s is not None:
-                ways = {
-                    name: replace(w, deadline_s=deadline_s) for name, w in contract.ways.items()
+                policies = {
+                    name: replace(p, deadline_s=deadline_s) for name, p in contract.policies.items()
                 }
-                contract = replace(contract, ways=ways)
+                contract = replace(contract, policies=policies)
             return remote(contract, held.enter_context(connected(handler, way)), bound)
 
         yield reached

@@ -10,7 +10,7 @@ import pytest
 
 from rwkv_rag.errors import InputError
 from rwkv_rag.services.contracts import EMBEDDER, READER, RERANKER
-from rwkv_rag.services.turns import FairLock
+from rwkv_rag.services.serve import FairLock
 from rwkv_rag.testing import HashEmbedder, OverlapReader, OverlapReranker
 
 from .conftest import Reach
@@ -62,7 +62,7 @@ def test_many_threads_share_an_embedder_that_takes_one_at_a_time(reach: Reach, w
 
     if way == "direct":
         pytest.skip("the object itself takes one caller at a time")
-    there = reach(EMBEDDER, Alone(), turn=FairLock())
+    there = reach(EMBEDDER, Alone(), lock=FairLock())
     itself = HashEmbedder()
     texts = [[str(number)] for number in range(64)]
     with ThreadPoolExecutor(8) as threads:

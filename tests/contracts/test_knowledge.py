@@ -15,7 +15,7 @@ from rwkv_rag.errors import AlreadyExists, Busy, InputError, ModelMismatch, NotF
 from rwkv_rag.interfaces import Knowledge
 from rwkv_rag.knowledge.library import Library
 from rwkv_rag.services.contracts import KNOWLEDGE
-from rwkv_rag.services.turns import FairLock
+from rwkv_rag.services.serve import FairLock
 from rwkv_rag.testing import HashEmbedder, MemoryKnowledge, OverlapReranker, text_document
 from rwkv_rag.types import Document, Page
 
@@ -155,7 +155,7 @@ def documents(count: int) -> list[Document]:
 
 
 def test_a_stream_that_is_closed_stores_no_more(reach: Reach, library: Library, way: str) -> None:
-    there = reach(KNOWLEDGE, library, turn=FairLock())
+    there = reach(KNOWLEDGE, library, lock=FairLock())
     there.create("docs")
     events = there.add("docs", documents(100))
     next(events)
@@ -180,7 +180,7 @@ def test_the_callers_own_way_of_cancelling_is_asked(
 ) -> None:
     for number in range(60):
         (tmp_path / f"{number:02}.txt").write_text(f"text number {number}", encoding="utf-8")
-    there, seen = reach(KNOWLEDGE, library, turn=FairLock()), list[Any]()
+    there, seen = reach(KNOWLEDGE, library, lock=FairLock()), list[Any]()
     there.create("docs")
     files = sorted(tmp_path.glob("*.txt"))
     for event in there.index("docs", files, cancelled=lambda: len(seen) >= 5):
@@ -192,7 +192,7 @@ def test_the_callers_own_way_of_cancelling_is_asked(
 def test_a_search_is_answered_while_an_indexing_is_under_way(
     reach: Reach, library: Library
 ) -> None:
-    there = reach(KNOWLEDGE, library, turn=FairLock())
+    there = reach(KNOWLEDGE, library, lock=FairLock())
     there.create("docs")
     list(there.add("docs", documents(1)))
     events = there.add("docs", documents(100))

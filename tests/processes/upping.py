@@ -16,8 +16,8 @@ from typing import Any
 import psutil
 
 from rwkv_rag.bus.zeromq import ZeroMQ
-from rwkv_rag.config.running import Running, read
 from rwkv_rag.interfaces import Generator, Supervision
+from rwkv_rag.run_directory import Running, read
 from rwkv_rag.services.contracts import GENERATOR, SUPERVISION
 from rwkv_rag.services.remote import remote
 from rwkv_rag.types import ServiceStatus

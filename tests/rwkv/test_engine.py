@@ -368,11 +368,10 @@ def test_closing_fails_what_is_under_way(engine: Engine) -> None:
 def test_python_can_end_in_the_middle_of_an_answer() -> None:
     program = """
 from rwkv_rag import models
-from rwkv_rag.config import Settings
-from rwkv_rag.types import GREEDY
+from rwkv_rag.types import GREEDY, Writer
 from pathlib import Path
-engine = models.open_engine(Settings(home=Path("nowhere")))
-stream = engine.generator().generate("Hello", sampling=GREEDY, max_tokens=10_000)
+generator = models.open_generator(Path("nowhere"), Writer("builtin", "builtin"))
+stream = generator.generate("Hello", sampling=GREEDY, max_tokens=10_000)
 print(len(next(stream).text) > 0)
 """
     run = subprocess.run(

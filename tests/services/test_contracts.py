@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rwkv_rag import interfaces
-from rwkv_rag.services.contracts import CONTRACTS, KNOWLEDGE, Contract
-from rwkv_rag.services.methods import methods
+from rwkv_rag.services.contracts import CONTRACTS, KNOWLEDGE, Contract, methods
 
 PROTOCOLS = [
     each
@@ -18,7 +17,7 @@ PROTOCOLS = [
 @pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: contract.target)
 def test_a_contract_names_every_method_and_nothing_else(contract: Contract) -> None:
     public = {name for name in vars(contract.protocol) if not name.startswith("_")}
-    assert set(contract.ways) == set(methods(contract.protocol)) == public
+    assert set(contract.policies) == set(methods(contract.protocol)) == public
 
 
 def test_every_protocol_has_one_contract() -> None:
@@ -30,5 +29,5 @@ def test_every_protocol_has_one_contract() -> None:
 
 def test_what_changes_a_library_is_not_done_twice() -> None:
     """`app` also takes what is not repeatable for what changes something."""
-    changes = {name for name, way in KNOWLEDGE.ways.items() if not way.repeatable}
+    changes = {name for name, policy in KNOWLEDGE.policies.items() if not policy.repeatable}
     assert changes == {"create", "delete", "remove", "index", "add", "rebuild"}

@@ -14,7 +14,7 @@ import pytest
 from rwkv_rag.bus import codec
 from rwkv_rag.errors import BadMessage
 from rwkv_rag.interfaces import Embedder, Generator, Knowledge, Tuner
-from rwkv_rag.services.methods import methods
+from rwkv_rag.services.contracts import methods
 from rwkv_rag.types import Delta, IndexEvent, TuneJob, TuneSettings
 
 
@@ -74,7 +74,7 @@ def test_arrays_keep_their_kind_of_number() -> None:
 def test_reading_a_protocol_without_arrays_loads_no_numpy() -> None:
     program = (
         "import sys; from rwkv_rag.interfaces import Knowledge, Models\n"
-        "from rwkv_rag.services.methods import methods\n"
+        "from rwkv_rag.services.contracts import methods\n"
         "assert methods(Knowledge) and methods(Models) and 'numpy' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

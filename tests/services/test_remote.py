@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from rwkv_rag.bus.transport import Call
-from rwkv_rag.services.contracts import CONTRACTS, GENERATOR, KNOWLEDGE, TUNER, Contract
-from rwkv_rag.services.methods import methods
+from rwkv_rag.services.contracts import CONTRACTS, GENERATOR, KNOWLEDGE, TUNER, Contract, methods
 from rwkv_rag.services.remote import remote
 from rwkv_rag.types import GREEDY, Document, TuneSettings
 
@@ -56,7 +55,7 @@ def test_every_method_is_called_in_its_way(contract: Contract) -> None:
         else:
             getattr(twin, name)
         (call,) = transport.calls
-        way = contract.ways[name]
+        way = contract.policies[name]
         assert (call.target, call.method) == (contract.target, name)
         assert set(call.arguments) == set(method.types)
         assert (call.deadline_s, call.priority) == (way.deadline_s, way.priority)

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from rwkv_rag.bus.local import Local
 from rwkv_rag.bus.transport import Call
 from rwkv_rag.errors import BadMessage, NotFound
-from rwkv_rag.services.contracts import GENERATOR, KNOWLEDGE, TUNER
-from rwkv_rag.services.methods import methods
+from rwkv_rag.services.contracts import GENERATOR, KNOWLEDGE, TUNER, methods
 from rwkv_rag.services.remote import remote
 from rwkv_rag.services.serve import Export, serve
 from rwkv_rag.testing import CopyGenerator, MemoryKnowledge

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from rwkv_rag.services.turns import FairLock, Steps, in_turns
+from rwkv_rag.services.serve import FairLock, LockedIterator
 
 SOON_S = 10.0
 
@@ -25,7 +25,7 @@ def started(run: Callable[[], Any]) -> threading.Thread:
 def waiting(lock: FairLock, number: int) -> None:
     """Until so many stand in line, the holder included."""
     until = time.monotonic() + SOON_S
-    while len(lock._line) < number:
+    while len(lock._waiting) < number:
         assert time.monotonic() < until
         time.sleep(0.001)
 
@@ -67,7 +67,7 @@ def test_whoever_has_the_turn_may_take_it_again() -> None:
     lock = FairLock()
     with lock, lock:
         pass
-    assert in_turns(lock, lambda: "free") == "free"
+    assert lock.run(lambda: "free") == "free"
 
 
 def test_a_waiter_that_is_interrupted_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,24 +86,24 @@ def test_a_waiter_that_is_interrupted_holds_nobody_up(monkeypatch: pytest.Monkey
         started(fail).join(SOON_S)
         monkeypatch.setattr(lock._changed, "wait_for", wait_for)
     with ThreadPoolExecutor(1) as other:
-        assert other.submit(in_turns, lock, lambda: "next").result(SOON_S) == "next"
+        assert other.submit(lock.run, lambda: "next").result(SOON_S) == "next"
 
 
 def test_a_call_that_fails_gives_its_turn_back() -> None:
     lock = FairLock()
     with pytest.raises(ZeroDivisionError):
-        in_turns(lock, lambda: 1 // 0)
+        lock.run(lambda: 1 // 0)
     with ThreadPoolExecutor(1) as other:
-        assert other.submit(in_turns, lock, lambda: "next").result(SOON_S) == "next"
+        assert other.submit(lock.run, lambda: "next").result(SOON_S) == "next"
 
 
 def test_between_two_steps_others_have_their_turn() -> None:
     lock, said = FairLock(), list[Any]()
-    steps = in_turns(lock, lambda: iter(range(3)))
-    assert isinstance(steps, Steps) and said == []
+    steps = lock.run(lambda: iter(range(3)))
+    assert isinstance(steps, LockedIterator) and said == []
     with ThreadPoolExecutor(1) as other:
         for step in steps:
-            said += [step, other.submit(in_turns, lock, lambda: "other").result(SOON_S)]
+            said += [step, other.submit(lock.run, lambda: "other").result(SOON_S)]
     assert said == [0, "other", 1, "other", 2, "other"]
 
 
@@ -119,13 +119,13 @@ def test_no_two_steps_are_made_at_once() -> None:
             yield number
 
     with ThreadPoolExecutor(8) as threads:
-        done = list(threads.map(lambda _: len(list(in_turns(lock, work))), range(8)))
+        done = list(threads.map(lambda _: len(list(lock.run(work))), range(8)))
     assert done == [50] * 8
 
 
 def test_lists_and_texts_are_no_steps() -> None:
     lock = FairLock()
-    assert in_turns(lock, lambda: [1]) == [1] and in_turns(lock, lambda: "ab") == "ab"
+    assert lock.run(lambda: [1]) == [1] and lock.run(lambda: "ab") == "ab"
 
 
 def test_closing_waits_for_the_turn_and_ends_the_work() -> None:
@@ -138,7 +138,7 @@ def test_closing_waits_for_the_turn_and_ends_the_work() -> None:
         finally:
             ended.set()
 
-    steps = in_turns(lock, work)
+    steps = lock.run(work)
     assert next(steps) == 1
     with lock:
         closing = started(steps.close)
@@ -155,7 +155,7 @@ def test_what_is_given_up_inside_a_turn_stops_nobody() -> None:
     class Held:
         def __init__(self) -> None:
             self.me = self
-            self.steps = in_turns(lock, lambda: iter_forever())
+            self.steps = lock.run(lambda: iter_forever())
 
         def __del__(self) -> None:
             self.steps.close()
@@ -166,4 +166,4 @@ def test_what_is_given_up_inside_a_turn_stops_nobody() -> None:
 
     next(Held().steps)
     with ThreadPoolExecutor(1) as other:
-        assert other.submit(in_turns, lock, gc.collect).result(SOON_S) >= 0
+        assert other.submit(lock.run, gc.collect).result(SOON_S) >= 0

@@ -48,7 +48,7 @@ def test_questions_are_answered_while_another_thread_indexes(
 
 def test_nothing_tuned_goes_with_the_stand_ins(shared: app.Client) -> None:
     with pytest.raises(InputError, match="stand-ins"):
-        shared.pipeline(tuned="poet")
+        shared.pipeline(shared.writer(tuned="poet"))
 
 
 def test_pages_that_are_connected_load_no_model_and_no_torch(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +11,8 @@ import typer
 
 from rwkv_rag.cli.options import Home, Json, Model, Tuned, session
 from rwkv_rag.cli.screen import Screen
+from rwkv_rag.config import FAKE
+from rwkv_rag.errors import InputError
 
 
 class Mode(str, Enum):
@@ -46,15 +49,19 @@ def evaluate(
     """Measure retrieval and answers over a file of questions."""
     here = session(ctx, home, model, tuned)
     from rwkv_rag import app
+    from rwkv_rag.evaluation import dataset
+    from rwkv_rag.evaluation.report import evaluate as evaluated
 
     titles = {stage: here.screen.text(stage) for stage in ("index", "search", "answer")}
-    with here.screen.progress("index") as bar:
-        report = app.evaluate(
-            here.settings,
-            file,
+    local = replace(here.settings, connect=app.OFF)
+    with here.screen.progress("index") as bar, app.open_client(local) as client:
+        report = evaluated(
+            dataset.read(file, limit),
             mode=mode.value,
             pool=pool.value,
-            limit=limit,
+            answers="free" if here.settings.tuned else "strict",
+            answerer=client.answerer(),
+            open_knowledge=lambda: app.temporary_knowledge(here.settings),
             progress=lambda at: bar.show(at.done, at.total, titles[at.stage]),
         )
     if json:
@@ -70,10 +77,14 @@ def bench(
 ) -> None:
     """Measure the speed of a model on this machine."""
     here = session(ctx, home, model)
-    from rwkv_rag import app
+    from rwkv_rag import models
+    from rwkv_rag.rwkv.measure import measure
 
+    if here.settings.model == FAKE:
+        raise InputError("the stand-ins have no speed to measure; give --model FILE")
     with here.screen.progress("measuring") as bar:
-        report = app.measure(here.settings, lambda stage: bar.show(0, None, stage))
+        file = models.base_files(here.settings.model).model
+        report = measure(file, progress=lambda stage: bar.show(0, None, stage))
     if json:
         return here.screen.json(report)
     _show(here.screen, report)

@@ -8,8 +8,8 @@ from typing import Any
 from rich.table import Table
 
 from rwkv_rag.cli.screen import Screen
-from rwkv_rag.config.running import Running
 from rwkv_rag.messages import explain_reason
+from rwkv_rag.run_directory import Running
 from rwkv_rag.types import QueueStatus, ServiceStatus
 
 COLUMNS = (

@@ -300,9 +300,9 @@ def _figure(value: float | None) -> str:
 def _show_login(screen: Screen, settings: TuneSettings) -> None:
     if settings.wandb == "off":
         return
-    from rwkv_rag import app as root
+    from rwkv_rag.tuning import tracking
 
-    screen.note("Weights & Biases: {login}", login=screen.text(root.wandb_login()))
+    screen.note("Weights & Biases: {login}", login=screen.text(tracking.wandb_login()))
 
 
 def _show_estimate(tell: Callable[..., None], found: TuneEstimate) -> None:

@@ -62,6 +62,7 @@ def data(
     here = session(ctx, home, model)
     prefix = _prefix(file, out)
     from rwkv_rag import app
+    from rwkv_rag.tuning import binidx
 
     with here.screen.progress("reading rows") as bar:
         prepared = app.prepare_rows(
@@ -72,7 +73,7 @@ def data(
             skip_bad=skip_bad,
             progress=lambda done, total: bar.show(done, total),
         )
-    prime = app.magic_prime(prepared, context)
+    prime = binidx.magic_prime(prepared.tokens, context)
     if json:
         told = {**asdict(prepared), "prefix": str(prepared.prefix), "context": context}
         return here.screen.json({**told, "magic_prime": prime, "my_exit_tokens": prepared.tokens})

@@ -27,9 +27,9 @@ Base = Annotated[
 def shelf(ctx: typer.Context, json: Json = False, home: Home = None) -> None:
     """List what has been tuned and imported."""
     here = session(ctx, home)
-    from rwkv_rag import app as root
+    from rwkv_rag import models
 
-    things = root.all_tuned(here.settings)
+    things = models.shelf(here.settings).all()
     if json:
         return here.screen.json([asdict(tuned) for tuned in things])
     if not things:
@@ -55,9 +55,11 @@ def import_file(
 ) -> None:
     """Take in a state or adapter that another program trained."""
     here = session(ctx, home, model)
-    from rwkv_rag import app as root
+    from rwkv_rag import models
+    from rwkv_rag.tuning import exports
 
-    what, tuned = root.import_tuned(here.settings, file, name, alpha=alpha, first=init)
+    shelf, base = models.shelf(here.settings), models.base_files(here.settings.model)
+    what, tuned = exports.import_file(shelf, base, file, name, alpha=alpha, first=init)
     if json:
         return here.screen.json({"found": what, **asdict(tuned)})
     here.screen.say(
@@ -80,9 +82,10 @@ def export(
 ) -> None:
     """Write a state or adapter for other programs."""
     here = session(ctx, home)
-    from rwkv_rag import app as root
+    from rwkv_rag import models
+    from rwkv_rag.tuning import exports
 
-    written = root.export_tuned(here.settings, name, file)
+    written = exports.export(models.shelf(here.settings), name, file)
     if json:
         return here.screen.json({"written": str(file), **asdict(written)})
     here.screen.say("wrote {file}: {what}", file=str(file), what=here.screen.text(written.what))
@@ -100,9 +103,18 @@ def merge(
 ) -> None:
     """Write a whole model: the base with a state or adapter in it."""
     here = session(ctx, home, model)
-    from rwkv_rag import app as root
+    from rwkv_rag import models
+    from rwkv_rag.rwkv.checkpoint import load_checkpoint
+    from rwkv_rag.tuning import exports
 
-    root.merge_tuned(here.settings, name, file)
+    base = models.base_files(here.settings.model)
+    exports.merge(
+        models.shelf(here.settings),
+        name,
+        load_checkpoint(base.model),
+        file,
+        vocabulary=None if base.vocabulary == models.WORLD_VOCABULARY else base.vocabulary,
+    )
     if json:
         return here.screen.json({"written": str(file)})
     here.screen.say("wrote {file}; use it with --model {file}", file=str(file))
@@ -117,12 +129,12 @@ def remove(
 ) -> None:
     """Delete something tuned."""
     here = session(ctx, home)
-    from rwkv_rag import app as root
+    from rwkv_rag import models
 
     if not yes and not typer.confirm(here.screen.text("delete {name}?", name=name), err=True):
         here.screen.note("nothing deleted")
         raise typer.Exit(1)
-    root.remove_tuned(here.settings, name)
+    models.shelf(here.settings).remove(name)
     if json:
         return here.screen.json({"deleted": name})
     here.screen.say("deleted {name}", name=name)

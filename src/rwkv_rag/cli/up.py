@@ -21,8 +21,8 @@ from rwkv_rag.messages import explain_reason
 
 if TYPE_CHECKING:
     from rwkv_rag.config.effective import Effective
-    from rwkv_rag.config.running import Running
     from rwkv_rag.interfaces import Supervision
+    from rwkv_rag.run_directory import Running
     from rwkv_rag.types import ServiceStatus
 
 NOTHING_RUNS = 3
@@ -54,8 +54,8 @@ def up(
 ) -> None:
     """Start all services, the HTTP API and the pages; Ctrl-C stops them."""
     from rwkv_rag.processes.plan import Plan, plan
-    from rwkv_rag.processes.running import RunDirectory
     from rwkv_rag.processes.supervisor import Supervisor
+    from rwkv_rag.run_directory import RunDirectory
 
     names = [name.strip() for name in only.split(",") if name.strip()]
 
@@ -101,7 +101,7 @@ def status(ctx: typer.Context, json_: Json = False, home: Home = None) -> None:
 
 def down(ctx: typer.Context, home: Home = None) -> None:
     """Stop everything that `rwkv-rag up` started, and wait until it is stopped."""
-    from rwkv_rag.processes.running import held
+    from rwkv_rag.run_directory import is_locked
 
     here = session(ctx, home)
     found = _running(here)
@@ -110,7 +110,7 @@ def down(ctx: typer.Context, home: Home = None) -> None:
     with _supervision(found) as supervision:
         supervision.stop()
     deadline = time.monotonic() + DOWN_S
-    while held(here.settings.home):
+    while is_locked(here.settings.home):
         if time.monotonic() > deadline:
             raise Busy(
                 "process {pid} has not stopped yet; wait, or end it with kill", pid=found.pid
@@ -252,7 +252,7 @@ def _effective(ctx: typer.Context, home: Path | None, file: Path | None, **given
 
 
 def _running(here: Session) -> Running | None:
-    from rwkv_rag.processes.running import running
+    from rwkv_rag.run_directory import running
 
     return running(here.settings.home)
 

@@ -47,7 +47,7 @@ def _builtin() -> Finding:
 def _own(settings: Settings) -> Finding:
     from rwkv_rag.rwkv.checkpoint import load_checkpoint
 
-    files = models.base_files(models.with_whole_model(settings).model)
+    files = models.base_files(models.model_in_use(settings))
     shape = load_checkpoint(files.model).shape
     return ok(
         "model",

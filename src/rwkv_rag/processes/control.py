@@ -10,10 +10,9 @@ import threading
 
 from rwkv_rag.bus.router import Router
 from rwkv_rag.bus.worker import Worker
-from rwkv_rag.config.running import Running
 from rwkv_rag.interfaces import Supervision
 from rwkv_rag.processes.plan import Plan
-from rwkv_rag.processes.running import RunDirectory
+from rwkv_rag.run_directory import RunDirectory, Running
 from rwkv_rag.services.contracts import SUPERVISION
 from rwkv_rag.services.serve import Export, serve
 

@@ -101,7 +101,8 @@ def _served(order: WorkerOrder) -> Service:
     if order.service == "llm":
         return builders.llm_service(settings)
     if order.service == "index":
-        return builders.index_service(settings, _llm(order, settings), reads_files=not order.open)
+        check = builders.refuse_files if order.open else None
+        return builders.index_service(settings, _llm(order, settings), check)
     if order.service == "tuning":
         return builders.tuning_service(settings)
     raise InputError("there is no service {service!r}", service=order.service)

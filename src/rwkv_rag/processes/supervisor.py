@@ -22,14 +22,16 @@ from rwkv_rag.processes import ports
 from rwkv_rag.processes.control import Control
 from rwkv_rag.processes.keeper import Keeper, Patience
 from rwkv_rag.processes.plan import Plan
-from rwkv_rag.processes.running import RunDirectory
 from rwkv_rag.processes.team import UNSETTLED, Team
-from rwkv_rag.services.contracts import TUNER, Way
+from rwkv_rag.run_directory import RunDirectory
+from rwkv_rag.services.contracts import TUNER, CallPolicy
 from rwkv_rag.services.remote import remote
 from rwkv_rag.types import ServiceStatus
 
 CONNECT_S = 1.0  # a router of this machine answers in milliseconds
-ASKED_SOON = replace(TUNER, ways={"jobs": Way(deadline_s=1.0)})  # nobody waits long for an end
+ASKED_SOON = replace(
+    TUNER, policies={"jobs": CallPolicy(deadline_s=1.0)}
+)  # nobody waits long for an end
 
 
 class Listener(Protocol):
@@ -74,7 +76,7 @@ class Supervisor:
 
         Raises Busy (another runs; a port is taken) or InputError before anything is started.
         """
-        self._directory.take()
+        self._directory.acquire()
         try:
             plan = self._plan = self._planned()
             for key, address, port in plan.listens:
@@ -82,7 +84,7 @@ class Supervisor:
             with ExitStack() as held:
                 self._serve(plan, held)
         finally:
-            self._directory.leave()
+            self._directory.release()
 
     def stop(self) -> None:
         """Have `run` stop everything and return; from any thread or a signal handler."""
@@ -141,7 +143,7 @@ class Supervisor:
             self._teams.append(
                 Team(service, queue, self._listener.wrote, self._events.put, self._patience)
             )
-        self._directory.tell(control.running(plan))
+        self._directory.write(control.running(plan))
         try:
             self._start()
             self._watch()

@@ -1,9 +1,8 @@
-"""Objects that live elsewhere: a contract and a transport make an object that implements the
-contract's Protocol, and whose methods have the same signatures.
+"""The client's side: `remote(contract, transport)` is an object with the contract's Protocol.
 
-A caller cannot tell it from the object itself: errors of a call are raised by the call, those of
-a stream by its iterator, values of a stream are made as they are fetched. It may be used from any
-number of threads where the transport may. Knows no implementation and no socket.
+A caller cannot tell it from the object itself: it has the same signatures, errors of a call are
+raised by the call and those of a stream by its iterator, and values of a stream are made as they
+are fetched. Any thread may use it where the transport may. Knows no implementation and no socket.
 """
 
 from __future__ import annotations
@@ -16,15 +15,12 @@ from pathlib import Path
 from typing import Any, get_origin
 
 from rwkv_rag.bus.transport import Call, Transport
-from rwkv_rag.services.contracts import Contract, Way
-from rwkv_rag.services.methods import Method, methods
-
-Stop = Callable[[], bool]
+from rwkv_rag.services.contracts import Contract, Method, methods
 
 
 def remote(contract: Contract, transport: Transport, bound: Mapping[str, str] | None = None) -> Any:
     """The object of `contract` behind `transport`; of several, the one that `bound` names."""
-    return _twin(contract.protocol)(contract, transport, dict(bound or {}))
+    return _class_for(contract.protocol)(contract, transport, dict(bound or {}))
 
 
 class Remote:
@@ -39,34 +35,32 @@ class Remote:
         bound = ", ".join(f"{name}={value!r}" for name, value in self._bound.items())
         return f"<remote {self._contract.target}({bound})>"
 
-    def _ask(self, method: Method, args: Any, kwargs: Any) -> Any:
+    def _call(self, method: Method, *args: Any, **kwargs: Any) -> Any:
         given = method.signature.bind(*args, **kwargs).arguments
         stops = [given.pop(name) for name in method.stops if name in given]
-        replies = self._transport.request(self._call(method, given))
+        policy = self._contract.policies[method.name]
+        call = Call(
+            self._contract.target,
+            method.name,
+            {name: _absolute(value, method.types[name]) for name, value in given.items()},
+            bound=self._bound,
+            returns=method.returns,
+            stream=method.stream,
+            deadline_s=policy.deadline_s,
+            priority=policy.priority,
+            repeatable=policy.repeatable,
+        )
+        replies = self._transport.request(call)
         if not method.stream:
             (value,) = replies
             return value
         return Replies(replies, stops) if stops else replies
 
-    def _call(self, method: Method, given: Mapping[str, Any]) -> Call:
-        way = self._contract.ways.get(method.name, Way())
-        return Call(
-            self._contract.target,
-            method.name,
-            {name: _travelling(value, method.types[name]) for name, value in given.items()},
-            bound=self._bound,
-            returns=method.returns,
-            stream=method.stream,
-            deadline_s=way.deadline_s,
-            priority=way.priority,
-            repeatable=way.repeatable,
-        )
-
 
 class Replies(Iterator[Any]):
     """The values of a stream until one of `stops` says that no more are wanted."""
 
-    def __init__(self, replies: Iterator[Any], stops: list[Stop]) -> None:
+    def __init__(self, replies: Iterator[Any], stops: list[Callable[[], bool]]) -> None:
         self._replies = replies
         self._stops = stops
 
@@ -83,25 +77,25 @@ class Replies(Iterator[Any]):
 
 
 @cache
-def _twin(protocol: type) -> type[Remote]:
-    """The class whose methods are those of `protocol`."""
+def _class_for(protocol: type) -> type[Remote]:
+    """A subclass of Remote with the methods of `protocol`."""
     members = {n: _member(m, vars(protocol)[n]) for n, m in methods(protocol).items()}
     return type(f"Remote{protocol.__name__}", (Remote,), members)
 
 
 def _member(method: Method, declared: Any) -> Any:
     if method.property:
-        return property(lambda self: self._ask(method, (), {}))
+        return property(lambda self: self._call(method))
 
     @wraps(declared)
-    def ask(self: Remote, *args: Any, **kwargs: Any) -> Any:
-        return self._ask(method, args, kwargs)
+    def call(self: Remote, *args: Any, **kwargs: Any) -> Any:
+        return self._call(method, *args, **kwargs)
 
-    return ask
+    return call
 
 
-def _travelling(value: Any, hint: Any) -> Any:
-    """An argument as it leaves this process: paths do not depend on where it was started."""
+def _absolute(value: Any, hint: Any) -> Any:
+    """An argument with absolute paths: the other process may have been started elsewhere."""
     if isinstance(value, Path):
         return value.absolute()
     if is_dataclass(value) and not isinstance(value, type):
@@ -109,5 +103,5 @@ def _travelling(value: Any, hint: Any) -> Any:
         absolute = {n: path.absolute() for n, path in paths.items() if isinstance(path, Path)}
         return replace(value, **absolute) if absolute else value
     if get_origin(hint) is collections.abc.Sequence and not isinstance(value, str):
-        return [_travelling(each, None) for each in value]
+        return [_absolute(each, None) for each in value]
     return value

@@ -1,110 +1,162 @@
-"""Objects behind the bus: a handler that offers exactly what their Protocols declare.
+"""The server's side: `serve` gives a handler that offers exactly what the Protocols declare.
 
-The Protocol is the list of what may be called: no other attribute of an object can be reached, and
-arguments are checked against the annotations before the object sees them. Knows no implementation
-and no socket.
+    handler = serve({"knowledge": Export(KNOWLEDGE, library, lock=FairLock())})
+    knowledge = remote(KNOWLEDGE, Local(handler))     # may now be used from any thread
+
+Arguments are checked against the annotations before the object sees them. Objects made for one
+caller at a time get a `FairLock`: every call takes it, and so does every step of an iterator, so a
+search is answered between two steps of a long indexing. Knows no implementation and no socket.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from inspect import BoundArguments
 from typing import Any
 
 from rwkv_rag.bus.transport import Handler, Incoming
 from rwkv_rag.errors import BadMessage
-from rwkv_rag.services.contracts import Contract
-from rwkv_rag.services.methods import Method, methods
-from rwkv_rag.services.turns import FairLock, in_turns
+from rwkv_rag.services.contracts import Contract, Method, methods
 
-SHOWN = 60
-"""Characters of a name that a stranger gave which are shown back to him."""
+MAX_SHOWN = 60  # characters of a name from a request that an error repeats
+
+
+class FairLock:
+    """A lock that serves its waiters in the order they came; its owner may take it again.
+
+    `threading.RLock` does not: a thread that releases and acquires again at once, as indexing does
+    between its steps, gets it again, and a chat would wait until the last step.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._waiting: deque[object] = deque()  # the first of them has the lock
+        self._owner = self._depth = 0
+
+    def __enter__(self) -> None:
+        if self._owner == threading.get_ident():  # garbage collection may close an iterator
+            self._depth += 1
+            return
+        ticket = object()
+        with self._changed:
+            self._waiting.append(ticket)
+            try:
+                self._changed.wait_for(lambda: self._waiting[0] is ticket)
+            except BaseException:  # Ctrl-C: those behind must not wait for ever
+                self._waiting.remove(ticket)
+                self._changed.notify_all()
+                raise
+        self._owner = threading.get_ident()
+
+    def __exit__(self, *_: object) -> None:
+        if self._depth:
+            self._depth -= 1
+            return
+        self._owner = 0
+        with self._changed:
+            self._waiting.popleft()
+            self._changed.notify_all()
+
+    def run(self, call: Callable[[], Any]) -> Any:
+        """What `call` returns, made under the lock; an iterator takes it again for each step."""
+        with self:
+            value = call()
+        return LockedIterator(value, self) if isinstance(value, Iterator) else value
+
+
+class LockedIterator(Iterator[Any]):
+    """An iterator that takes a lock for each step, and to end."""
+
+    def __init__(self, values: Iterator[Any], lock: FairLock) -> None:
+        self._values = values
+        self._lock = lock
+
+    def __next__(self) -> Any:
+        with self._lock:
+            return next(self._values)
+
+    def close(self) -> None:
+        if close := getattr(self._values, "close", None):
+            with self._lock:
+                close()
 
 
 @dataclass(frozen=True, slots=True)
 class Export:
     """An object as its contract offers it.
 
-    Give the object itself, or `opener`, which gives it at every call, and so should remember what
-    takes long to open; what it raises is what is wrong with the call.
+    Give the object itself, or `opener`, which is called for every call and so should remember what
+    takes long to open; an error it raises is the call's.
 
-    bound   by which of the opener's parameters calls are bound to one of several objects; texts all
-    turn    of an object made for one caller at a time: every call of it, opening it, and every step
-            of an iterator it gives wait for their turn. Without one it is called from any thread.
+    bound   parameters of the opener by which a call names one of several objects; texts all
+    lock    taken for every call, opening included, and every step of an iterator; without one the
+            object is called from any thread
+    check   is called with the name of the method first; may refuse the call by raising
     """
 
     contract: Contract
     object: Any = None
     opener: Callable[..., Any] | None = None
     bound: tuple[str, ...] = ()
-    turn: FairLock | None = None
-
-
-def serve(exports: Mapping[str, Export]) -> Handler:
-    """Answer calls for the objects in `exports`, which are named by the target of a call."""
-    served = {target: _Served(export) for target, export in exports.items()}
-
-    def handle(incoming: Incoming) -> Any:
-        if incoming.target not in served:
-            raise BadMessage(
-                "this service has no {target}; it has {served}",
-                target=_shown(incoming.target),
-                served=_names(served),
-            )
-        return served[incoming.target].answer(incoming)
-
-    return handle
-
-
-class _Served:
-    """One object, or several that are told apart by what a call is bound to."""
-
-    def __init__(self, export: Export) -> None:
-        self._target = export.contract.target
-        self._methods = methods(export.contract.protocol)
-        self._open = export.opener or (lambda: export.object)
-        self._bound = export.bound
-        self._turn = export.turn
+    lock: FairLock | None = None
+    check: Callable[[str], None] | None = None
 
     def answer(self, incoming: Incoming) -> Any:
-        """Call the method; an iterator's errors come from it later."""
+        """Call the method; errors of an iterator come from it later."""
         method = self._method(incoming.method)
+        if self.check:
+            self.check(method.name)
         given = incoming.arguments(method.arguments)
         values = {name: getattr(given, name) for name in method.types}
         values.update(dict.fromkeys(method.stops, incoming.cancelled))
         arguments = BoundArguments(method.signature, OrderedDict(values))
-        self._check(incoming.bound)
+        self._check_bound(incoming.bound)
 
         def call() -> Any:
-            what = getattr(self._open(**incoming.bound), method.name)
-            return what if method.property else what(*arguments.args, **arguments.kwargs)
+            target = self.opener(**incoming.bound) if self.opener else self.object
+            member = getattr(target, method.name)
+            return member if method.property else member(*arguments.args, **arguments.kwargs)
 
-        return in_turns(self._turn, call) if self._turn else call()
+        return self.lock.run(call) if self.lock else call()
 
     def _method(self, name: str) -> Method:
-        if name not in self._methods:
-            known = _names(self._methods)
+        known = methods(self.contract.protocol)
+        if name not in known:
             raise BadMessage(
                 "{target} has no method {name}; it has {known}",
-                target=self._target,
+                target=self.contract.target,
                 name=_shown(name),
-                known=known,
+                known=", ".join(sorted(known)),
             )
-        return self._methods[name]
+        return known[name]
 
-    def _check(self, bound: Mapping[str, str]) -> None:
+    def _check_bound(self, bound: Mapping[str, str]) -> None:
         for name, value in bound.items():
-            if name not in self._bound or not isinstance(value, str):
+            if name not in self.bound or not isinstance(value, str):
                 raise BadMessage(
-                    "{target} cannot be bound to {name}", target=self._target, name=_shown(name)
+                    "{target} cannot be bound to {name}",
+                    target=self.contract.target,
+                    name=_shown(name),
                 )
 
 
+def serve(exports: Mapping[str, Export]) -> Handler:
+    """Answer calls for the objects in `exports`, which are named by the target of a call."""
+
+    def handle(incoming: Incoming) -> Any:
+        if incoming.target not in exports:
+            raise BadMessage(
+                "this service has no {target}; it has {served}",
+                target=_shown(incoming.target),
+                served=", ".join(sorted(exports)),
+            )
+        return exports[incoming.target].answer(incoming)
+
+    return handle
+
+
 def _shown(name: str) -> str:
-    return repr(name[:SHOWN])
-
-
-def _names(names: Mapping[str, Any]) -> str:
-    return ", ".join(sorted(names))
+    return repr(name[:MAX_SHOWN])

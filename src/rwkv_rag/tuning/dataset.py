@@ -7,20 +7,21 @@ another; `Rows` maps them into memory and `Batches` deals them out. Knows no mod
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 from rwkv_rag.errors import InputError, system_reason
 from rwkv_rag.rwkv.tokenizer import Tokenizer
-from rwkv_rag.tuning import binidx, jsonl
+from rwkv_rag.tuning import binidx, jsonl, rows
 from rwkv_rag.tuning.batches import Batch, Batches
 from rwkv_rag.tuning.rows import Encoded, RowEncoder, Scored
 from rwkv_rag.tuning.stored import Rows, mask_path
 
-__all__ = ["Batch", "Batches", "Prepared", "Rows", "prepare"]
+__all__ = ["Batch", "Batches", "Prepared", "Rows", "checked", "prepare"]
 
 REASONS_KEPT = 1000
 """Bad lines that are remembered; of more there are only counts, so that memory stays bounded."""
@@ -44,6 +45,17 @@ class Prepared:
     sha256: str
     bad: int = 0
     skipped: tuple[tuple[int, str], ...] = ()
+
+
+def checked(path: Path) -> Iterator[jsonl.Line]:
+    """The lines of a .jsonl file; one that cannot be trained on says why in `problem`."""
+    for line in jsonl.read(path):
+        try:
+            if not line.problem:
+                rows.parse(line.value, budget=sys.maxsize, count=len)
+        except InputError as error:
+            line = replace(line, problem=str(error))
+        yield line
 
 
 def prepare(

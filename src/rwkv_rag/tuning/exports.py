@@ -16,6 +16,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 
 import torch
@@ -25,10 +26,12 @@ from torch import Tensor
 
 from rwkv_rag.errors import AlreadyExists, CorruptData, InputError
 from rwkv_rag.rwkv.adapter import Adapter, merged
-from rwkv_rag.rwkv.checkpoint import Checkpoint
+from rwkv_rag.rwkv.checkpoint import Checkpoint, load_checkpoint
 from rwkv_rag.rwkv.state import State
 from rwkv_rag.rwkv.tuned import FILES, Kind, Shelf, Tuned
+from rwkv_rag.tuning import formats
 from rwkv_rag.tuning.formats import CONFIG, WEIGHTS, Found
+from rwkv_rag.tuning.settings import BaseFiles
 
 _WAYS = (
     "give a name that ends in .safetensors or .pth, or, for an adapter, a folder's without ending"
@@ -42,6 +45,37 @@ def shelve(shelf: Shelf, found: Found, tuned: Tuned) -> None:
     """Put what was imported on the shelf as `tuned`."""
     with shelving(shelf, tuned) as path:
         save_file(dict(found.tensors), path)
+
+
+def import_file(
+    shelf: Shelf,
+    files: BaseFiles,
+    file: Path,
+    name: str,
+    *,
+    alpha: float | None = None,
+    first: Path | None = None,
+) -> tuple[str, Tuned]:
+    """Put another program's state or adapter for a base on the shelf; see `formats.read`.
+
+    Returns what the file turned out to be, in words, and what is now on the shelf.
+    """
+    shelf.check_free(name)
+    base = load_checkpoint(files.model)
+    found = formats.read(file, base, alpha=alpha, first=first)
+    tuned = Tuned(
+        name,
+        found.kind,
+        base.sha256,
+        files.name,
+        "import",
+        rank=found.rank,
+        alpha=found.alpha,
+        parts=found.parts,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )
+    shelve(shelf, found, tuned)
+    return found.what, tuned
 
 
 @contextmanager

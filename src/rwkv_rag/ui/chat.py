@@ -95,7 +95,8 @@ def _stream(shared: app.Client, options: Options, question: str) -> Answer:
     place, shown = st.empty(), ""
     place.caption(text("Looking for passages …"))
 
-    pipeline = shared.pipeline(options.writer.model, options.writer.tuned)
+    writer = shared.writer(options.writer.model, options.writer.tuned)
+    pipeline = shared.pipeline(writer)
     for event in pipeline.answer(
         question, kb=options.base, mode=options.mode, history=history, top_k=options.top_k
     ):

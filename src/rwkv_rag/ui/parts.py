@@ -39,7 +39,7 @@ def close() -> None:
 def _open(settings: config.Settings) -> app.Client:
     opened = app.open_client(settings)
     try:
-        opened.pipeline(tuned=settings.tuned)  # what is wrong with a model is said at once
+        opened.pipeline()  # what is wrong with a model is said at once
     except BaseException:
         opened.close()
         raise

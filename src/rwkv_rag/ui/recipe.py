@@ -12,10 +12,11 @@ from typing import Any
 
 import streamlit as st
 
-from rwkv_rag import app, models
+from rwkv_rag import models
 from rwkv_rag.config import BUILTIN, Settings
 from rwkv_rag.errors import RagError
 from rwkv_rag.messages import explain, explain_reason
+from rwkv_rag.tuning import tracking
 from rwkv_rag.types import TuneEstimate, TuneJob, TuneMethod, TuneSettings
 from rwkv_rag.ui import amounts, parts
 from rwkv_rag.ui.kept import keyed
@@ -244,7 +245,7 @@ def _tracking() -> dict[str, Any]:
         text("Project"), key=keyed("tune_project", USUAL.wandb_project), disabled=mode == "off"
     )
     if mode != "off":
-        st.caption(_login(app.wandb_login()))
+        st.caption(_login(tracking.wandb_login()))
     return {"wandb": mode or "off", "wandb_project": project}
 
 

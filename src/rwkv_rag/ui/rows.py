@@ -227,8 +227,10 @@ def _read(path: Path) -> None:
     draft = Draft(path.name.split(".")[0], [], origin=path)
     whole = path.stat().st_size <= CHECKED_BYTES
     count = 0
+    from rwkv_rag.tuning import dataset
+
     with st.spinner(text("Reading …")):
-        for line in app.read_rows(path):
+        for line in dataset.checked(path):
             if line.problem:
                 draft.bad += 1
                 if len(draft.problems) < SHOWN_PROBLEMS:
@@ -332,7 +334,9 @@ def _all(edited: Sequence[table.Record], draft: Draft) -> Iterator[table.Record]
     yield from edited
     if draft.origin is None or draft.more == 0:
         return
-    good = (line.value for line in app.read_rows(draft.origin) if not line.problem)
+    from rwkv_rag.tuning import dataset
+
+    good = (line.value for line in dataset.checked(draft.origin) if not line.problem)
     for number, record in enumerate(good):
         if number >= len(draft.records):
             yield record

@@ -61,7 +61,7 @@ def test_a_name_says_model_tuned_and_base(
     monkeypatch.setattr(shared.parts, "models", Shelf())
     monkeypatch.setattr(shared.parts, "_default", ("", ""))
     found = chosen(shared.parts, name)
-    assert (*found.who, found.kb) == expected
+    assert (found.writer.model, found.writer.tuned, found.kb) == expected
 
 
 def test_what_was_tuned_is_listed_with_its_model(

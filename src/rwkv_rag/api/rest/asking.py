@@ -33,7 +33,7 @@ def ask(kb: str, asked: AskRequest, here: Here, language: Asked, accept: Accept 
         raise Refused(error, param="model")
     here.parts.knowledge.base(kb)
     history = [Turn(turn.question, turn.answer) for turn in asked.history]
-    pipeline = here.parts.pipeline(*who.who)
+    pipeline = here.parts.pipeline(who.writer)
     events = pipeline.answer(
         asked.question, kb=kb, mode=asked.mode, history=history, top_k=asked.top_k
     )

@@ -60,8 +60,8 @@ def _from_knowledge(here: Context, who: Chosen, asked: ChatRequest) -> Iterator[
     """What the pipeline answers. Raises at once what is wrong with question, base or model."""
     question, history = question_and_history(asked.messages)
     here.parts.knowledge.base(who.kb)
-    voice = Voice(here.parts.generator(*who.who), asked)
-    pipeline = here.parts.pipeline(*who.who, lend=lambda _: voice)
+    voice = Voice(here.parts.generator(who.writer), asked)
+    pipeline = here.parts.pipeline(who.writer, generator=voice)
     mode = asked.mode or "strict"
     events = pipeline.answer(question, kb=who.kb, mode=mode, history=history, top_k=asked.top_k)
 
@@ -110,7 +110,7 @@ def _own(here: Context, who: Chosen, asked: ChatRequest) -> Iterator[Said | Fini
         )
     _check_asked(text_of(asked.messages[-1]))
     prompt = prompt_of(asked.messages)
-    voice = Voice(here.parts.generator(*who.who), asked)
+    voice = Voice(here.parts.generator(who.writer), asked)
     _check_length(prompt, voice)
     deltas = voice.generate(prompt, sampling=Sampling(), max_tokens=MAX_TOKENS, stop=STOP)
 

@@ -26,11 +26,6 @@ class Chosen:
     writer: Writer
     kb: str = ""
 
-    @property
-    def who(self) -> tuple[str, str]:
-        """The writer as `Client` wants it: model and tuned."""
-        return self.writer.model, self.writer.tuned
-
 
 def chosen(parts: Client, name: str, knowledge_base: str | None = None) -> Chosen:
     """What `name` means; `knowledge_base` says the base apart from it. Raises Refused (404)."""
@@ -80,7 +75,8 @@ def _found(parts: Client, name: str) -> Chosen:
             "there is no model {first!r}; there are: {listed}", first=first, listed=listed
         )
         raise Refused(error, param="model", code="model_not_found")
-    return Chosen(_writer(parts, writers[first].model, tuned), kb)
+    writer = writers[first]
+    return Chosen(_writer(parts, writer.model, tuned) if tuned else writer, kb)
 
 
 def _writer(parts: Client, model: str, tuned: str) -> Writer:

@@ -1,42 +1,66 @@
 """HOME/run: who runs the services of a home, and where they are reached.
 
     up.lock         locked by the process that runs them; the kernel frees it when it dies
-    services.json   their addresses, written whole or not at all
+    services.json   their addresses, replaced as a whole
     *.front *.back  sockets, where paths are short enough; else in a private directory elsewhere
 
-The directory is its owner's alone. Knows no process but the one that holds the lock.
+The directory is its owner's alone. Starts no process and opens no socket.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from rwkv_rag.bus.address import MAX_PATH_BYTES
-from rwkv_rag.config.running import Running, lock_file, run_directory, services_file
-from rwkv_rag.config.running import read as read_running
 from rwkv_rag.errors import Busy, InputError, system_reason
 from rwkv_rag.knowledge.locks import FileLock
 
 LONGEST_SOCKET = "/tuning.front"
 SOCKETS = ("*.front", "*.back")
 LOCK_S = 1.0
+MAX_BYTES = 1 << 16  # of services.json; a larger file was not written by us
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Where the services of one `rwkv-rag up` are reached.
+
+    services    the front ends of "llm", "index" and "tuning" by name, as far as they run
+    control     the front end of the supervisor itself
+    api, ui     URLs for a browser, empty where they do not run
+    server_key  the server's key file where the addresses ask for keys, else empty
+    sockets     a directory that holds only their sockets, else empty
+    """
+
+    pid: int
+    control: str
+    services: Mapping[str, str] = field(default_factory=dict)
+    api: str = ""
+    ui: str = ""
+    server_key: str = ""
+    sockets: str = ""
+
+    def json(self) -> str:
+        return json.dumps(asdict(self), ensure_ascii=False, indent=2) + "\n"
 
 
 class RunDirectory:
-    """The run directory of a home, held by this process from `take` to `leave`."""
+    """The run directory of a home, held by this process from `acquire` to `release`."""
 
     def __init__(self, home: Path) -> None:
-        self._path = run_directory(home)
         self._home = home
+        self._path = home / "run"
         self._lock = FileLock(lock_file(home))
         self._short: Path | None = None
 
-    def take(self) -> None:
+    def acquire(self) -> None:
         """Make the directory ours. Raises Busy where another process has it, InputError."""
         try:
             self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -52,7 +76,7 @@ class RunDirectory:
                 "the services of {home} run already, in process {home2}; see rwkv-rag "
                 "status, or end them with rwkv-rag down",
                 home=self._home,
-                home2=holder(self._home),
+                home2=_holder(self._home),
             )
         self._clean()  # what a killed process left behind
 
@@ -62,41 +86,55 @@ class RunDirectory:
             return f"ipc://{self._path / name}"
         if self._short is None:
             self._short = Path(tempfile.mkdtemp(prefix="rwkv-rag-"))
-            self.tell(Running(os.getpid(), control=""))  # so that whoever comes next can clean up
+            # Written down at once, so that the next process can remove it.
+            self.write(Running(os.getpid(), control=""))
         return f"ipc://{self._short / name}"
 
-    def tell(self, running: Running) -> None:
-        """Write what runs where, for whoever reads it at this moment too."""
+    def write(self, running: Running) -> None:
+        """Write what runs where; a reader sees the old file or the new one, never a part."""
         path = services_file(self._home)
-        made = path.with_suffix(".part")
+        part = path.with_suffix(".part")
         running = replace(running, sockets=str(self._short or ""))
         try:
-            with open(made, "w", encoding="utf-8", opener=_private) as file:
+            with open(part, "w", encoding="utf-8", opener=_private) as file:
                 file.write(running.json())
-            made.replace(path)
+            part.replace(path)
         except OSError as error:
             raise InputError(
                 "{path} cannot be written ({reason})", path=path, reason=system_reason(error)
             ) from error
 
-    def leave(self) -> None:
-        """Remove everything but the lock, and let go of that."""
+    def release(self) -> None:
+        """Remove everything but the lock file, and unlock it."""
         self._clean()
         self._lock.release()
 
     def _clean(self) -> None:
-        left = read_running(self._home)
+        left = read(self._home)
         if left and left.sockets:
             _remove_sockets(Path(left.sockets))
-        files = (services_file(self._home), services_file(self._home).with_suffix(".part"))
-        sockets = (path for pattern in SOCKETS for path in self._path.glob(pattern))
-        for path in (*files, *sockets):
+        patterns = ("services.*", *SOCKETS)
+        for path in (path for pattern in patterns for path in self._path.glob(pattern)):
             with suppress(OSError):
                 path.unlink()
         self._short = None
 
 
-def held(home: Path) -> bool:
+def lock_file(home: Path) -> Path:
+    return home / "run" / "up.lock"
+
+
+def services_file(home: Path) -> Path:
+    return home / "run" / "services.json"
+
+
+def running(home: Path) -> Running | None:
+    """What runs on `home`; None where nothing does."""
+    found = read(home)
+    return found if found and is_locked(home) else None
+
+
+def is_locked(home: Path) -> bool:
     """Whether a process runs the services of `home`."""
     if not lock_file(home).exists():
         return False
@@ -107,13 +145,21 @@ def held(home: Path) -> bool:
     return True
 
 
-def running(home: Path) -> Running | None:
-    """What runs on `home`; None where nothing does."""
-    return read_running(home) if held(home) else None
+def read(home: Path) -> Running | None:
+    """What `rwkv-rag up` wrote last; None where there is no file, or not one of ours."""
+    try:
+        content = services_file(home).read_bytes()
+    except OSError:
+        return None
+    import msgspec
+
+    try:
+        return msgspec.json.decode(content, type=Running) if len(content) <= MAX_BYTES else None
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
 
 
-def holder(home: Path) -> str:
-    """The process that runs the services of `home`, for people."""
+def _holder(home: Path) -> str:
     try:
         return lock_file(home).read_text(encoding="ascii").strip() or "?"
     except (OSError, ValueError):
