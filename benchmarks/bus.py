@@ -29,13 +29,13 @@ import msgspec
 import numpy as np
 import zmq
 
-from rwkv_rag.bus.keyring import Keyring
+from rwkv_rag.bus.client import QueueClient
+from rwkv_rag.bus.keys import KeyStore
 from rwkv_rag.bus.local import Local
 from rwkv_rag.bus.router import Router
 from rwkv_rag.bus.security import PeerSecurity, RouterSecurity
 from rwkv_rag.bus.transport import Call, Incoming, Transport
 from rwkv_rag.bus.worker import Worker
-from rwkv_rag.bus.zeromq import ZeroMQ
 
 CLIENTS = 4
 SLOTS = 4  # of the worker; the pattern's has a queue of its own in front of it
@@ -123,7 +123,7 @@ def works(transport: Transport) -> dict[str, Work]:
 
 
 def bus_client(front: str, keys: str) -> dict[str, Work]:
-    return works(ZeroMQ(front, security=peer(keys)))
+    return works(QueueClient(front, security=peer(keys)))
 
 
 # measuring
@@ -191,7 +191,7 @@ def service(side: str, scheme: str) -> Iterator[Place]:
             keys = folder if scheme == "curve" else ""
             place = Place(*(f"tcp://127.0.0.1:{port}" for port in free_ports()), keys)
         if place.keys:
-            Keyring(Path(folder)).make()
+            KeyStore(Path(folder)).make()
         between, worker = ("proxy", "pattern_worker") if side == "pattern" else ("router", "worker")
         with (
             process(between, place.front, place.back, place.keys),

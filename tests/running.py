@@ -12,11 +12,11 @@ from typing import Any
 import zmq
 
 from rwkv_rag import builders
+from rwkv_rag.bus.client import QueueClient
 from rwkv_rag.bus.router import Router
 from rwkv_rag.bus.security import RouterSecurity
 from rwkv_rag.bus.transport import Handler
 from rwkv_rag.bus.worker import Worker
-from rwkv_rag.bus.zeromq import ZeroMQ
 from rwkv_rag.config import Settings
 
 SLOTS = 6
@@ -87,7 +87,7 @@ def services(
             fronts = {name: f"tcp://127.0.0.1:{free_port()}" for name in names}
         keys, check = (security.peer(), builders.refuse_files) if security else (None, None)
         if "llm" in names:
-            llm = held.enter_context(closing(ZeroMQ(fronts["llm"], security=keys)))
+            llm = held.enter_context(closing(QueueClient(fronts["llm"], security=keys)))
         makers = {
             "llm": builders.llm_service,
             "index": lambda settings: builders.index_service(settings, llm, check),

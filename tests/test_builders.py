@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from rwkv_rag import builders, models
+from rwkv_rag.bus.client import QueueClient
 from rwkv_rag.bus.local import Local
-from rwkv_rag.bus.zeromq import ZeroMQ
 from rwkv_rag.config import Settings
 from rwkv_rag.errors import NotAllowed, NotFound
 from rwkv_rag.interfaces import Embedder, Generator, Knowledge, Reader, Reranker
@@ -26,15 +26,15 @@ from .running import serving
 
 
 @pytest.fixture(scope="module")
-def llm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZeroMQ]:
+def llm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QueueClient]:
     service = builders.llm_service(Settings(home=tmp_path_factory.mktemp("home")))
     service.warm()
     with ExitStack() as held:
         front = serving(held, service.handler, "tcp://127.0.0.1:0", "tcp://127.0.0.1:0")
-        yield held.enter_context(closing(ZeroMQ(front)))
+        yield held.enter_context(closing(QueueClient(front)))
 
 
-def test_all_roles_of_one_model_work_at_once(llm: ZeroMQ) -> None:
+def test_all_roles_of_one_model_work_at_once(llm: QueueClient) -> None:
     embedder: Embedder = remote(EMBEDDER, llm)
     reader: Reader = remote(READER, llm)
     generator: Generator = remote(GENERATOR, llm)
@@ -57,7 +57,7 @@ def test_all_roles_of_one_model_work_at_once(llm: ZeroMQ) -> None:
         assert [future.result() for future in together] == alone * 4
 
 
-def test_vectors_are_the_models_own(llm: ZeroMQ) -> None:
+def test_vectors_are_the_models_own(llm: QueueClient) -> None:
     from rwkv_rag.encoders.embedder import RwkvEmbedder
 
     there: Embedder = remote(EMBEDDER, llm)
@@ -66,14 +66,14 @@ def test_vectors_are_the_models_own(llm: ZeroMQ) -> None:
     assert np.array_equal(there.embed_queries(["年假"]), itself.embed_queries(["年假"]))
 
 
-def test_reranking_puts_the_passage_that_answers_first(llm: ZeroMQ) -> None:
+def test_reranking_puts_the_passage_that_answers_first(llm: QueueClient) -> None:
     reranker: Reranker = remote(RERANKER, llm)
     texts = ["本店周一休息。", "本产品的保修期为两年，自购买之日起计算。", "请勿水洗滤芯。"]
     scores = reranker.rerank("保修期有多长？", texts)
     assert max(scores) == scores[1] and all(0 <= score <= 1 for score in scores)
 
 
-def test_a_stranger_cannot_have_files_loaded(llm: ZeroMQ) -> None:
+def test_a_stranger_cannot_have_files_loaded(llm: QueueClient) -> None:
     with pytest.raises(NotFound, match="no model '/etc/passwd' here; there are: builtin"):
         _ = remote(GENERATOR, llm, {"model": "/etc/passwd"}).name
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from rwkv_rag import app, models, run_directory
-from rwkv_rag.bus.keyring import Keyring
+from rwkv_rag.bus.keys import KeyStore
 from rwkv_rag.bus.security import RouterSecurity
 from rwkv_rag.config import Settings
 from rwkv_rag.errors import Busy, InputError, NotFound, Unreachable
@@ -137,10 +137,10 @@ def test_beside_an_index_service_nobody_else_changes_anything(
 def test_an_address_where_nobody_is_is_said_at_once(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rwkv_rag.bus import zeromq
+    from rwkv_rag.bus import client
 
-    hasty = partial(zeromq.ZeroMQ, connect_s=0.2)
-    monkeypatch.setattr(zeromq, "ZeroMQ", hasty)
+    hasty = partial(client.QueueClient, connect_s=0.2)
+    monkeypatch.setattr(client, "QueueClient", hasty)
     with pytest.raises(Unreachable, match=r"nobody answers at tcp://127\.0\.0\.1:9;"):
         app.open_client(replace(settings, connect="tcp://127.0.0.1:9"))
 
@@ -191,7 +191,7 @@ def test_files_are_sent_to_an_index_that_other_machines_reach(
     settings: Settings, garden: Path
 ) -> None:
     """Such an index has keys, and reads no files: `index` would be refused by it."""
-    ring, key = Keyring(settings.home), garden.with_name("me.key")
+    ring, key = KeyStore(settings.home), garden.with_name("me.key")
     ring.make()
     ring.add("me", key)
     security = RouterSecurity.load(settings.home)

@@ -27,9 +27,9 @@ from rwkv_rag.services.contracts import KNOWLEDGE, MODELS
 from rwkv_rag.services.remote import remote
 
 if TYPE_CHECKING:
+    from rwkv_rag.bus.client import QueueClient
     from rwkv_rag.bus.security import PeerSecurity
     from rwkv_rag.bus.transport import Transport
-    from rwkv_rag.bus.zeromq import ZeroMQ
     from rwkv_rag.tuning.dataset import Prepared
 
 ALL_INTERFACES = ("0.0.0.0", "::")
@@ -81,16 +81,16 @@ def open_client(settings: Settings) -> Client:
 
 def _connections(
     settings: Settings, running: run_directory.Running | None, held: ExitStack
-) -> dict[str, ZeroMQ]:
+) -> dict[str, QueueClient]:
     """A connection to each running service that is to be used."""
     if settings.connect == OFF or not (settings.connect or running):
         return {}
-    from rwkv_rag.bus.zeromq import ZeroMQ
+    from rwkv_rag.bus.client import QueueClient
 
     security = _security(settings, running)
 
-    def connection(front: str, keys: PeerSecurity | None = security) -> ZeroMQ:
-        return held.enter_context(closing(ZeroMQ(front, security=keys)))
+    def connection(front: str, keys: PeerSecurity | None = security) -> QueueClient:
+        return held.enter_context(closing(QueueClient(front, security=keys)))
 
     if running is None:
         directory = connection(settings.connect).directory

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from rwkv_rag.bus.client import QueueClient
 from rwkv_rag.bus.router import Router
 from rwkv_rag.bus.transport import Call, Handler, Incoming
 from rwkv_rag.bus.worker import Worker
-from rwkv_rag.bus.zeromq import ZeroMQ
 
 ANY_PORT = "tcp://127.0.0.1:0"
 QUICK = {"beat_s": 0.1, "dead_s": 1.0}
@@ -64,9 +64,9 @@ def working(back: str, handler: Handler = echo, **options: Any) -> Iterator[Work
 
 
 @contextmanager
-def calling(front: str, **options: Any) -> Iterator[ZeroMQ]:
+def calling(front: str, **options: Any) -> Iterator[QueueClient]:
     """A client that gives up soon."""
-    transport = ZeroMQ(front, **{"connect_s": 3.0, "ping_s": 0.2, "dead_s": 1.0, **options})
+    transport = QueueClient(front, **{"connect_s": 3.0, "ping_s": 0.2, "dead_s": 1.0, **options})
     try:
         yield transport
     finally:

@@ -40,9 +40,9 @@ def test_an_address_is_written_as_it_was_read(text: str) -> None:
 
 def test_the_parts_of_an_address() -> None:
     address = Address.parse("tcp://[::1]:7781")
-    assert (address.scheme, address.host, address.port, address.six) == ("tcp", "::1", 7781, True)
+    assert (address.scheme, address.host, address.port, address.ipv6) == ("tcp", "::1", 7781, True)
     assert Address.parse("tcp://a:08").port == 8
-    assert not Address.parse("inproc://a:b").six
+    assert not Address.parse("inproc://a:b").ipv6
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from rwkv_rag.bus import codec, message
-from rwkv_rag.bus.dispatch import Dispatch, Full, Gone
+from rwkv_rag.bus.dispatch import Dispatcher, PeerBusy, PeerGone
 from rwkv_rag.bus.message import SCHEMA, pack
 from rwkv_rag.errors import Message
 from rwkv_rag.types import QueueStatus
@@ -32,17 +32,11 @@ class Peers:
 
     def send(self, identity: bytes, envelope: Any, body: Any = None) -> None:
         if identity in self.gone:
-            raise Gone
+            raise PeerGone
         if identity in self.full:
-            raise Full
+            raise PeerBusy
         kinds = message.to_client if identity.startswith(b"client") else message.to_worker
         self.said[identity].append(kinds.decode(envelope))
-
-    def from_back(self, identity: bytes, frame: Any) -> bool:
-        return True
-
-    def owner(self, frame: Any) -> str:
-        return ""
 
     def heard(self, identity: bytes, kind: type) -> list[Any]:
         return [each for each in self.said[identity] if type(each) is kind]
@@ -53,10 +47,14 @@ class Scene:
 
     def __init__(self, backlog: int = 256) -> None:
         self.peers = Peers()
-        self.dispatch = Dispatch("s", self.peers, backlog=backlog, dead_s=5.0, directory={"s": "x"})
+        self.dispatch = Dispatcher(
+            "s", self.peers, self.peers, backlog=backlog, dead_s=5.0, directory={"s": "x"}
+        )
 
     def say(self, identity: bytes, envelope: Any, body: bytes | None = None) -> None:
-        self.dispatch.on_message(identity, pack(envelope), body)
+        is_client = identity.startswith(b"client")
+        receive = self.dispatch.on_client_message if is_client else self.dispatch.on_worker_message
+        receive(identity, pack(envelope), body)
 
     def join(self, identity: bytes) -> None:
         name = identity[:1]
@@ -104,7 +102,7 @@ def test_a_full_queue_is_busy_at_once_and_shuts_out_no_other_priority() -> None:
         scene.ask(id, priority=2)
     scene.ask(3, priority=0)
     assert scene.faults() == ["busy"]
-    assert scene.dispatch.backlog.waiting() == {"chat": 1, "normal": 0, "bulk": 2}
+    assert scene.dispatch.queue.lengths() == {"chat": 1, "normal": 0, "bulk": 2}
 
 
 def test_one_connection_can_have_no_more_than_its_share() -> None:
@@ -122,7 +120,7 @@ def test_a_worker_that_leaves_finishes_and_gets_no_more() -> None:
         scene.join(slot)
     scene.ask(1)
     (busy,) = (slot for slot in SLOTS[:2] if scene.given(slot))
-    scene.say(b"a", message.Beat(SCHEMA, b"a", "a", 4, True, {}))
+    scene.say(b"a", message.Heartbeat(SCHEMA, b"a", "a", 4, True, {}))
     scene.ask(2)
     assert [len(scene.peers.heard(slot, message.Goodbye)) for slot in SLOTS[:2]] == [
         int(slot != busy) for slot in SLOTS[:2]
@@ -137,13 +135,13 @@ def test_a_worker_that_leaves_finishes_and_gets_no_more() -> None:
 def test_a_worker_that_was_given_up_can_still_leave() -> None:
     scene = Scene()
     scene.join(SLOTS[0])
-    scene.dispatch.bury(float("inf"))
-    scene.say(b"a", message.Beat(SCHEMA, b"a", "a", 4, True, {}))
+    scene.dispatch.remove_silent_workers(float("inf"))
+    scene.say(b"a", message.Heartbeat(SCHEMA, b"a", "a", 4, True, {}))
     scene.join(SLOTS[0])
     scene.ask(1)
     assert scene.peers.heard(SLOTS[0], message.Goodbye) and scene.given(SLOTS[0]) == []
     scene.peers.gone.add(b"a")
-    scene.dispatch.look()
+    scene.dispatch.probe()
     assert scene.dispatch.status().workers == ()
 
 
@@ -188,7 +186,7 @@ def test_a_client_that_reads_nothing_loses_its_request_and_holds_up_nobody() -> 
 def test_a_request_that_waited_too_long_hears_whether_there_was_anybody() -> None:
     scene = Scene()
     scene.ask(1, deadline_s=1.0)
-    scene.dispatch.expire(scene.dispatch.backlog.take().due)  # type: ignore[union-attr]
+    scene.dispatch.expire(scene.dispatch.queue.take().due)  # type: ignore[union-attr]
     scene.ask(2, deadline_s=1.0)
     scene.dispatch.expire(float("inf"))
     scene.join(SLOTS[0])
@@ -202,7 +200,7 @@ def test_a_request_that_waited_too_long_hears_whether_there_was_anybody() -> Non
 def test_the_status_travels_and_says_how_it_is() -> None:
     scene = Scene()
     scene.join(SLOTS[0])
-    scene.say(b"a", message.Beat(SCHEMA, b"a", "a", 1, False, {"pid": 7, "model": "m"}))
+    scene.say(b"a", message.Heartbeat(SCHEMA, b"a", "a", 1, False, {"pid": 7, "model": "m"}))
     scene.ask(1)
     scene.answer(SLOTS[0], 1)
     for id in (2, 3, 4):
@@ -220,7 +218,9 @@ def test_what_is_no_message_is_refused_and_changes_nothing() -> None:
     scene = Scene()
     for data in (b"", b"\xc1", b"\x90", b"\x92\x02\x01", pack([99, 1])):
         with pytest.raises((msgspec.MsgspecError, ValueError)):
-            scene.dispatch.on_message(CLIENTS[0], data, None)
+            scene.dispatch.on_client_message(CLIENTS[0], data, None)
+        with pytest.raises((msgspec.MsgspecError, ValueError)):
+            scene.dispatch.on_worker_message(SLOTS[0], data, None)
     assert not scene.peers.said
 
 
@@ -269,7 +269,7 @@ class Anything(RuleBasedStateMachine):
     @rule(peer=st.sampled_from(CLIENTS + SLOTS))
     def vanish(self, peer: bytes) -> None:
         self.scene.peers.gone.add(peer)
-        self.scene.dispatch.look()
+        self.scene.dispatch.probe()
 
     @rule(client=st.sampled_from(CLIENTS))
     def come_back(self, client: bytes) -> None:
@@ -281,7 +281,7 @@ class Anything(RuleBasedStateMachine):
 
     @rule()
     def fall_silent(self) -> None:
-        self.scene.dispatch.bury(float("inf"))
+        self.scene.dispatch.remove_silent_workers(float("inf"))
 
     @invariant()
     def nothing_is_answered_twice(self) -> None:
@@ -297,9 +297,9 @@ class Anything(RuleBasedStateMachine):
     @invariant()
     def every_request_is_somewhere_or_over(self) -> None:
         dispatch = self.scene.dispatch
-        waiting = {each.message.id for each in dispatch.backlog}
+        waiting = {each.message.id for each in dispatch.queue}
         working = {
-            slot.request.message.id for slot in dispatch.staff.slots.values() if slot.request
+            slot.request.message.id for slot in dispatch.workers.slots.values() if slot.request
         }
         over = {
             each.id
@@ -310,14 +310,16 @@ class Anything(RuleBasedStateMachine):
         assert not waiting & working and not (waiting | working) & over
         gone = {id for id, asker in self.asked.items() if asker in self.scene.peers.gone}
         assert {*self.asked} == waiting | working | over | self.cancelled | gone
-        assert sum(len(each) for each in dispatch._clients.values()) == len(waiting | working)
+        assert sum(len(each) for each in dispatch._requests.values()) == len(waiting | working)
 
     @invariant()
     def nobody_waits_while_somebody_is_free(self) -> None:
         dispatch = self.scene.dispatch
-        free = [slot for worker in dispatch.staff for slot in worker.free]
-        assert not (free and dispatch.backlog.size)
-        assert all(slot.busy is None and slot.identity in dispatch.staff.slots for slot in free)
+        free = [slot for worker in dispatch.workers for slot in worker.free]
+        assert not (free and len(dispatch.queue))
+        assert all(
+            slot.request_id is None and slot.identity in dispatch.workers.slots for slot in free
+        )
 
 
 TestAnything = Anything.TestCase

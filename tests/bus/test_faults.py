@@ -18,8 +18,8 @@ from typing import Any
 import psutil
 import pytest
 
+from rwkv_rag.bus.client import QueueClient
 from rwkv_rag.bus.transport import Call
-from rwkv_rag.bus.zeromq import ZeroMQ
 from rwkv_rag.errors import DeadlineExceeded, RagError, Unreachable, WorkerLost
 
 from .parties import calling
@@ -87,7 +87,7 @@ def eventually(condition: Callable[[], Any], within_s: float = SOON_S) -> None:
 
 
 @contextmanager
-def running(scheme: str, *workers: str) -> Iterator[tuple[Place, ZeroMQ]]:
+def running(scheme: str, *workers: str) -> Iterator[tuple[Place, QueueClient]]:
     """A router, these workers, all of them known to it, and a client."""
     with tempfile.TemporaryDirectory(prefix="rr") as folder:
         place = Place(Path(folder), scheme)
@@ -101,7 +101,7 @@ def running(scheme: str, *workers: str) -> Iterator[tuple[Place, ZeroMQ]]:
             place.end()
 
 
-def workers_of(client: ZeroMQ) -> set[str]:
+def workers_of(client: QueueClient) -> set[str]:
     return {worker.name for worker in client.status().workers}
 
 
@@ -120,7 +120,7 @@ def flood(text: str = "") -> Call:
 class Asking(threading.Thread):
     """A call in a thread of its own: what came of it, and how long that took."""
 
-    def __init__(self, client: ZeroMQ, call: Call) -> None:
+    def __init__(self, client: QueueClient, call: Call) -> None:
         super().__init__(daemon=True)
         self._client, self._call = client, call
         self.came: Any = None
@@ -251,8 +251,8 @@ def test_a_slow_client_holds_up_the_worker_and_not_the_memory() -> None:
 CLIENT = """
 import sys
 from rwkv_rag.bus.transport import Call
-from rwkv_rag.bus.zeromq import ZeroMQ
-client = ZeroMQ(sys.argv[1])
+from rwkv_rag.bus.client import QueueClient
+client = QueueClient(sys.argv[1])
 if sys.argv[2] == "slow":
     print("asking", flush=True)
     client.request(Call("echo", "slow", {"seconds": 60, "text": "gone"}))

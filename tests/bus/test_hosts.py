@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from rwkv_rag.bus.keyring import Keyring
+from rwkv_rag.bus.client import QueueClient
+from rwkv_rag.bus.keys import KeyStore
 from rwkv_rag.bus.security import RouterSecurity
 from rwkv_rag.bus.transport import Call
-from rwkv_rag.bus.zeromq import ZeroMQ
 from rwkv_rag.errors import DeadlineExceeded, RagError, WorkerLost
 from rwkv_rag.types import WorkerStatus
 
@@ -101,11 +101,11 @@ def hosts() -> Iterator[Hosts]:
 
 
 @contextmanager
-def service(hosts: Hosts) -> Iterator[tuple[ZeroMQ, subprocess.Popen[bytes]]]:
+def service(hosts: Hosts) -> Iterator[tuple[QueueClient, subprocess.Popen[bytes]]]:
     """A router on one host, a worker on the other, and a client beside the router."""
     with tempfile.TemporaryDirectory(prefix="rr") as folder, ExitStack() as opened:
         home, key = Path(folder), Path(folder, "far.key")
-        Keyring(home).add("far", key)
+        KeyStore(home).add("far", key)
         front = f"ipc://{folder}/front"
         opened.enter_context(hosts.program(hosts.near, "router", front, BACK, folder))
         worker = opened.enter_context(hosts.program(hosts.far, "worker", "", BACK, str(key)))
@@ -121,7 +121,7 @@ def eventually(condition: Callable[[], Any]) -> None:
         time.sleep(0.02)
 
 
-def ask(client: ZeroMQ, seconds: float = 0.0, **changes: Any) -> Any:
+def ask(client: QueueClient, seconds: float = 0.0, **changes: Any) -> Any:
     """The process id of who answered, or the error."""
     call = Call(
         "echo", "wait", {"seconds": seconds}, returns=int, **{"deadline_s": 20.0, **changes}
@@ -132,11 +132,11 @@ def ask(client: ZeroMQ, seconds: float = 0.0, **changes: Any) -> Any:
         return error
 
 
-def workers(client: ZeroMQ) -> tuple[WorkerStatus, ...]:
+def workers(client: QueueClient) -> tuple[WorkerStatus, ...]:
     return client.status().workers
 
 
-def busy(client: ZeroMQ, requests: int) -> bool:
+def busy(client: QueueClient, requests: int) -> bool:
     return sum(worker.in_flight for worker in workers(client)) == requests
 
 

@@ -18,14 +18,14 @@ REQUEST = message.Request(7, 1, 1, 60.0, True, False, "knowledge", "search", {"m
 ENVELOPES = [
     message.Hello(),
     message.Join(1, b"t" * 16, "llm-0", 8),
-    message.Beat(1, b"t", "llm-0", 8, True, {"pid": 1, "model": "m", "load": 0.5}),
+    message.Heartbeat(1, b"t", "llm-0", 8, True, {"pid": 1, "model": "m", "load": 0.5}),
     message.Welcome(1, "r", "llm", {"index": "tcp://127.0.0.1:1"}),
     REQUEST,
     message.Credit(7, 32),
     message.Cancel(7),
     message.Ping(7),
     message.Pong(7, True),
-    message.Ask(7),
+    message.StatusRequest(7),
     message.Opened(7),
     message.Reply(7, True),
     message.End(7),
@@ -34,10 +34,12 @@ ENVELOPES = [
 ]
 
 
+DECODERS = (message.from_client, message.from_worker, message.to_client, message.to_worker)
+
+
 def readers(envelope: Any) -> list[message.Decoder]:
     """The decoders of those who may hear it."""
-    every = (message.to_router, message.to_client, message.to_worker)
-    return [decoder for decoder in every if type(envelope) in decoder.type.__args__]
+    return [decoder for decoder in DECODERS if type(envelope) in decoder.type.__args__]
 
 
 @pytest.mark.parametrize("envelope", ENVELOPES, ids=lambda each: type(each).__name__)
@@ -71,18 +73,18 @@ def test_every_envelope_has_a_number_of_its_own() -> None:
 def test_a_request_that_makes_no_sense_is_not_read(changes: dict[str, Any]) -> None:
     fields = msgspec.structs.asdict(REQUEST) | changes
     with pytest.raises(msgspec.ValidationError):
-        message.to_router.decode(msgspec.msgpack.encode([2, *fields.values()]))
+        message.from_client.decode(msgspec.msgpack.encode([2, *fields.values()]))
 
 
 @pytest.mark.parametrize("count", [0, -1, message.WINDOW + 1])
 def test_nobody_may_ask_for_more_values_than_the_window(count: int) -> None:
     with pytest.raises(msgspec.ValidationError):
-        message.to_router.decode(msgspec.msgpack.encode([3, 7, count]))
+        message.from_client.decode(msgspec.msgpack.encode([3, 7, count]))
 
 
 @given(st.binary(max_size=200) | st.lists(st.integers(0, 99) | st.text()).map(pack))
 def test_other_bytes_are_refused_and_nothing_worse(data: bytes) -> None:
-    for decoder in (message.to_router, message.to_client, message.to_worker):
+    for decoder in DECODERS:
         try:
             decoder.decode(data)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:

@@ -59,7 +59,7 @@ def test_nobody_becomes_a_worker_at_the_front_door(folder: Path, scheme: str) ->
             with context.socket(zmq.DEALER) as intruder:
                 intruder.linger = 0
                 intruder.connect(place)
-                intruder.send(pack(message.Beat(SCHEMA, b"t", "w", 1, False, {})))
+                intruder.send(pack(message.Heartbeat(SCHEMA, b"t", "w", 1, False, {})))
                 intruder.send(pack(message.Join(SCHEMA, b"t", "w", 1)))
                 intruder.send(pack(message.Hello()))
                 assert intruder.poll(5000)

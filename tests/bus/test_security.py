@@ -15,9 +15,9 @@ import pytest
 import zmq
 
 from rwkv_rag.bus.address import Address
-from rwkv_rag.bus.keyring import Keyring
+from rwkv_rag.bus.keys import KeyStore
 from rwkv_rag.bus.router import Router
-from rwkv_rag.bus.security import PeerSecurity, RouterSecurity, Security, check_open
+from rwkv_rag.bus.security import PeerSecurity, RouterSecurity, Security, require_keys
 from rwkv_rag.bus.transport import Incoming
 from rwkv_rag.bus.worker import Worker
 from rwkv_rag.errors import InputError, NotAllowed, RagError, Unreachable
@@ -28,19 +28,19 @@ MARKER = "MARKER-0123456789-MARKER"
 
 
 @pytest.fixture
-def ring(tmp_path: Path) -> Keyring:
-    ring = Keyring(tmp_path)
+def ring(tmp_path: Path) -> KeyStore:
+    ring = KeyStore(tmp_path)
     ring.add("laptop", tmp_path / "laptop.key")
     return ring
 
 
 @pytest.fixture
-def locked(tmp_path: Path, ring: Keyring) -> RouterSecurity:
+def locked(tmp_path: Path, ring: KeyStore) -> RouterSecurity:
     return RouterSecurity.load(tmp_path)
 
 
 @pytest.fixture
-def laptop(tmp_path: Path, ring: Keyring) -> PeerSecurity:
+def laptop(tmp_path: Path, ring: KeyStore) -> PeerSecurity:
     return PeerSecurity.load(tmp_path / "laptop.key")
 
 
@@ -105,7 +105,7 @@ def test_a_worker_without_the_right_keys_ends_and_is_given_nothing(
 
 
 def test_a_key_that_was_taken_away_opens_no_connection(
-    service: Router, ring: Keyring, laptop: PeerSecurity
+    service: Router, ring: KeyStore, laptop: PeerSecurity
 ) -> None:
     ring.remove("laptop")
     with (
@@ -116,7 +116,7 @@ def test_a_key_that_was_taken_away_opens_no_connection(
 
 
 def test_a_client_whose_key_is_taken_away_is_shut_out_of_what_it_began(
-    service: Router, ring: Keyring, laptop: PeerSecurity
+    service: Router, ring: KeyStore, laptop: PeerSecurity
 ) -> None:
     with calling(service.front, security=laptop) as client:
         stream = client.request(repeated("x", 10_000))
@@ -134,7 +134,7 @@ def test_a_client_whose_key_is_taken_away_is_shut_out_of_what_it_began(
 
 
 def test_a_worker_whose_key_is_taken_away_ends_and_its_work_goes_to_another(
-    locked: RouterSecurity, ring: Keyring, laptop: PeerSecurity
+    locked: RouterSecurity, ring: KeyStore, laptop: PeerSecurity
 ) -> None:
     began = threading.Event()
 
@@ -164,7 +164,7 @@ def test_a_worker_whose_key_is_taken_away_ends_and_its_work_goes_to_another(
 
 
 def test_a_key_that_is_made_while_the_router_runs_is_good_at_once(
-    service: Router, ring: Keyring, tmp_path: Path
+    service: Router, ring: KeyStore, tmp_path: Path
 ) -> None:
     ring.add("desk", tmp_path / "desk.key")
     with calling(service.front, security=PeerSecurity.load(tmp_path / "desk.key")) as client:
@@ -184,7 +184,7 @@ def test_nothing_reaches_beyond_this_machine_without_keys(url: str) -> None:
 
 
 def test_with_keys_a_router_may_be_open(locked: RouterSecurity, laptop: PeerSecurity) -> None:
-    check_open(Address.parse("tcp://0.0.0.0:1"), locked)
+    require_keys(Address.parse("tcp://0.0.0.0:1"), locked)
     with routing(front="tcp://0.0.0.0:0", back="tcp://0.0.0.0:0", security=locked) as router:
         back, front = (each.replace("0.0.0.0", "127.0.0.1") for each in (router.back, router.front))
         with working(back, security=locked.peer()), calling(front, security=laptop) as client:

@@ -241,7 +241,7 @@ def test_what_a_router_should_not_say_is_logged_and_left(caplog: pytest.LogCaptu
             slots = set()
             while not slots:
                 identity, said_first = socket.recv_multipart()
-                if type(message.to_router.decode(said_first)) is message.Join:
+                if type(message.from_worker.decode(said_first)) is message.Join:
                     slots.add(identity)
             (slot,) = slots
             for frames in ([b"\xc1"], [b""], [pack(message.Credit(1, 1))], [b"\x90", b"x", b"y"]):

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import zmq
 
+from rwkv_rag.bus.client import QueueClient
 from rwkv_rag.bus.local import Local
 from rwkv_rag.bus.transport import Handler, Transport
-from rwkv_rag.bus.zeromq import ZeroMQ
 from rwkv_rag.services.contracts import Contract
 from rwkv_rag.services.remote import remote
 from rwkv_rag.services.serve import Export, FairLock, serve
@@ -43,7 +43,7 @@ def connected(handler: Handler, way: str) -> Iterator[Transport]:
         }
         context: zmq.Context[Any] = held.enter_context(zmq.Context())
         front = serving(held, handler, *urls[way], context=context)
-        yield held.enter_context(closing(ZeroMQ(front, context=context)))
+        yield held.enter_context(closing(QueueClient(front, context=context)))
 
 
 @pytest.fixture(params=WAYS)

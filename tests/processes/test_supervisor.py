@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from rwkv_rag import app
-from rwkv_rag.bus.zeromq import ZeroMQ
+from rwkv_rag.bus.client import QueueClient
 from rwkv_rag.config import Settings
 from rwkv_rag.errors import InputError, NotFound
 from rwkv_rag.interfaces import Supervision
@@ -41,7 +41,7 @@ def services() -> Iterator[Up]:
 
 @pytest.fixture
 def supervision(services: Up) -> Iterator[Supervision]:
-    with closing(ZeroMQ(services.running.control)) as transport:
+    with closing(QueueClient(services.running.control)) as transport:
         yield remote(SUPERVISION, transport)
 
 

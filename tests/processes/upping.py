@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from rwkv_rag.bus.zeromq import ZeroMQ
+from rwkv_rag.bus.client import QueueClient
 from rwkv_rag.interfaces import Generator, Supervision
 from rwkv_rag.run_directory import Running, read
 from rwkv_rag.services.contracts import GENERATOR, SUPERVISION
@@ -86,13 +86,13 @@ class Up:
         return {each.cmdline()[-1]: each for each in found if each.is_running()}
 
     def status(self) -> dict[str, ServiceStatus]:
-        with closing(ZeroMQ(self.running.control)) as transport:
+        with closing(QueueClient(self.running.control)) as transport:
             supervision: Supervision = remote(SUPERVISION, transport)
             return {each.name: each for each in supervision.status()}
 
     def asks(self) -> str:
         """Ask the llm service something, and give its answer."""
-        with closing(ZeroMQ(self.running.services["llm"])) as transport:
+        with closing(QueueClient(self.running.services["llm"])) as transport:
             generator: Generator = remote(GENERATOR, transport)
             return generator.name
 

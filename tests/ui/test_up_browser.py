@@ -21,7 +21,7 @@ import psutil
 import pytest
 
 from rwkv_rag import app
-from rwkv_rag.bus.keyring import Keyring
+from rwkv_rag.bus.keys import KeyStore
 from rwkv_rag.config import Settings
 
 if __package__ in (None, ""):  # for the picture
@@ -212,7 +212,7 @@ def test_a_used_port_is_named_with_the_program_that_holds_it(up: Up, folder: Pat
 
 def test_services_that_ask_for_keys_are_seen_by_those_on_their_home(folder: Path) -> None:
     home = folder / "home"
-    Keyring(home).make()
+    KeyStore(home).make()
     end = f"{{protocol: tcp, host: 0.0.0.0, port: {free_port()}}}"
     (home / "ragq.yml").write_text(f"llm: {{front_end: {end}}}\n")
     with (

@@ -1,4 +1,4 @@
-"""Where a service is found: tcp://HOST:PORT, ipc:///PATH or inproc://NAME. Knows no socket."""
+"""Addresses of services: tcp://HOST:PORT, ipc:///PATH or inproc://NAME. Knows no socket."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_PATH_BYTES = 107 if sys.platform == "linux" else 103  # of a socket, without
 MAX_PORT = 65535
 _PORT = re.compile(r"[0-9]{1,5}")
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?|\*")
-_TCP = re.compile(r"(?:\[(?P<six>[0-9A-Za-z:.%_-]*)\]|(?P<host>[^:/]*)):(?P<port>[^:/]*)")
+_TCP = re.compile(r"(?:\[(?P<ipv6>[0-9A-Za-z:.%_-]*)\]|(?P<host>[^:/]*)):(?P<port>[^:/]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +54,16 @@ class Address:
         """The address as it is written; `parse` reads it back."""
         if self.scheme != "tcp":
             return f"{self.scheme}://{self.host}"
-        return f"tcp://{f'[{self.host}]' if self.six else self.host}:{self.port}"
+        return f"tcp://{f'[{self.host}]' if self.ipv6 else self.host}:{self.port}"
 
     @property
-    def six(self) -> bool:
-        """Whether the host is an address of IPv6, for which a socket must be made ready."""
+    def ipv6(self) -> bool:
+        """Whether the host is an IPv6 address, which a socket needs an option for."""
         return self.scheme == "tcp" and ":" in self.host
 
     @property
     def loopback(self) -> bool:
-        """Whether only programs on this machine can reach it; a name is none but "localhost"."""
+        """Whether only programs on this machine can reach it; of names, only "localhost" counts."""
         if self.scheme != "tcp" or self.host.lower() == "localhost":
             return True
         try:
@@ -76,8 +76,8 @@ def _tcp(text: str, rest: str) -> Address:
     match = _TCP.fullmatch(rest)
     if not match:
         raise InputError("the address {text!r} has no port; write tcp://HOST:PORT", text=text)
-    host = match["six"] or match["host"]
-    if not (_is_six(host) if match["six"] else _HOST.fullmatch(host)):
+    host = match["ipv6"] or match["host"]
+    if not (_is_ipv6(host) if match["ipv6"] else _HOST.fullmatch(host)):
         raise InputError(
             "the address {text!r} has no usable host; write tcp://HOST:PORT", text=text
         )
@@ -90,7 +90,7 @@ def _tcp(text: str, rest: str) -> Address:
     return Address("tcp", host, int(match["port"]))
 
 
-def _is_six(text: str) -> bool:
+def _is_ipv6(text: str) -> bool:
     try:
         return ip_address(text).version == 6
     except ValueError:

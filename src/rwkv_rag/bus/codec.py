@@ -2,36 +2,29 @@
 
 encode(value) ─▶ bytes ─▶ decode(data, type)      fault(error) ─▶ (code, message) ─▶ raised(…)
 
-Values are what `types` and the Protocols are made of: dataclasses, sequences, mappings, numbers,
-text, `Path` and arrays; never pickle, and no object but of the class that is asked for. An array is
-an extension of msgpack:
-
-    "<f4"  ndim  dimensions (uint64 each)  padding  the numbers, C order, little endian
-
-The padding lets the numbers of a message that is one large array begin at a multiple of 16 bytes,
-so that they can be used where they lie. Decoded arrays are read-only.
+Values are those of `types` and the Protocols: dataclasses, sequences, mappings, numbers, text,
+paths and arrays of numbers; never pickle, and no class but the one that is asked for.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import struct
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from math import prod
 from pathlib import Path, PurePath
 from string import Formatter
-from typing import Any, TypeAlias, get_args, get_origin
+from typing import Annotated, Any, TypeAlias, get_args, get_origin
 
 import msgspec
 import numpy as np
+from msgspec import Meta
 
 from rwkv_rag.errors import BadMessage, Message, RagError, ServiceError, Value
 
 Data: TypeAlias = bytes | bytearray | memoryview
 MAX_MESSAGE_BYTES = 256 << 20
-MAX_DIMENSIONS = 8
 MAX_FAULT_CHARACTERS = 10_000  # a message names values, and values can be long
 
 ARRAY, PATH = 1, 2  # codes of msgpack extensions
@@ -41,29 +34,17 @@ DTYPES = frozenset(
     | {"<f2", "<f4", "<f8"}
 )
 _FORMAT = re.compile(r"[,.\d]{0,4}[a-z%]?")
-_HEAD = struct.Struct("<3sB")
-_EXTENSION = struct.Struct(">BIb")  # what msgpack puts before an extension of 64 KiB or more
-_EXT32 = 0xC9
-LARGE_BYTES = 1 << 16  # an array of so many bytes is not copied to be sent
-_ALIGNMENT = 16
 
 
 def encode(value: Any) -> bytes:
     """`value` as bytes. Raises BadMessage where it is too large or of a kind that cannot travel."""
-    return b"".join(pieces(value))
-
-
-def pieces(value: Any) -> tuple[Data, ...]:
-    """The same in pieces: the numbers of a large array are one of them, and not copied."""
     try:
-        if isinstance(value, np.ndarray) and value.nbytes >= LARGE_BYTES:
-            return _array_pieces(value)
         data = _encoder.encode(value)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise BadMessage("a value cannot be sent: {reason}", reason=_line(error)) from error
     if len(data) > MAX_MESSAGE_BYTES:
         raise _too_large(len(data))
-    return (data,)
+    return data
 
 
 def decode(data: Data, wanted: Any) -> Any:
@@ -79,12 +60,12 @@ def decode(data: Data, wanted: Any) -> Any:
 
 
 def fault(error: RagError) -> tuple[str, Message]:
-    """What crosses of an error; `raised` makes it the same class on the other side."""
+    """What is sent of an error; `raised` makes it the same class on the other side."""
     return error.code, _shortened(error.message)
 
 
 def raised(code: str, message: Message) -> RagError:
-    """The error a fault stands for; a code of a later version becomes a ServiceError."""
+    """The error that was sent; an unknown code, of a later version, becomes a ServiceError."""
     return _by_code().get(code, ServiceError)(_checked(message))
 
 
@@ -149,7 +130,7 @@ def _line(error: BaseException) -> str:
 
 
 def _encodable(value: Any) -> Any:
-    """What msgspec has no way of its own for."""
+    """Values of classes that msgspec does not encode itself."""
     if isinstance(value, np.ndarray):
         return msgspec.msgpack.Ext(ARRAY, _array_bytes(value))
     if isinstance(value, np.generic):
@@ -160,7 +141,7 @@ def _encodable(value: Any) -> Any:
         return dict(value)
     if isinstance(value, Sequence):
         return list(value)
-    raise TypeError(f"{type(value).__name__} is no kind of value that travels")
+    raise TypeError(f"{type(value).__name__} cannot be sent")
 
 
 def _path(value: PurePath) -> str | msgspec.msgpack.Ext:
@@ -173,39 +154,22 @@ def _path(value: PurePath) -> str | msgspec.msgpack.Ext:
     return text
 
 
+class _Array(msgspec.Struct, array_like=True):
+    """An array as it is sent: the numbers in C order, little endian."""
+
+    dtype: str
+    shape: Annotated[tuple[Annotated[int, Meta(ge=0)], ...], Meta(max_length=8)]
+    data: memoryview
+
+
 def _array_bytes(array: np.ndarray[Any, Any]) -> bytes:
-    head, numbers = _array_parts(array)
-    return b"".join((head, numbers))
-
-
-def _array_pieces(array: np.ndarray[Any, Any]) -> tuple[Data, ...]:
-    head, numbers = _array_parts(array)
-    size = len(head) + array.nbytes
-    if size > MAX_MESSAGE_BYTES:
-        raise _too_large(size)
-    return _EXTENSION.pack(_EXT32, size, ARRAY) + head, numbers.cast("B")
-
-
-def _array_parts(array: np.ndarray[Any, Any]) -> tuple[bytes, memoryview]:
-    """What stands before the numbers, and these as they travel."""
-    dtype, head = _head(array.dtype, array.shape)
-    return head, np.ascontiguousarray(array, dtype).data
-
-
-@lru_cache(maxsize=256)
-def _head(dtype: np.dtype[Any], shape: tuple[int, ...]) -> tuple[np.dtype[Any], bytes]:
-    """How such numbers travel, and what stands before them."""
-    little = dtype.newbyteorder("<")
+    little = array.dtype.newbyteorder("<")
     if little.str not in DTYPES:
-        raise TypeError(f"arrays of {dtype} do not travel; make them of numbers")
-    if len(shape) > MAX_DIMENSIONS:
-        raise TypeError(f"an array of {len(shape)} dimensions; {MAX_DIMENSIONS} are the most")
-    head = _HEAD.pack(little.str.encode(), len(shape)) + struct.pack(f"<{len(shape)}Q", *shape)
-    return little, head + bytes(_padding(len(head)))
-
-
-def _padding(head: int) -> int:
-    return -(_EXTENSION.size + head) % _ALIGNMENT
+        raise TypeError(f"arrays of {array.dtype} cannot be sent; make them of numbers")
+    if array.ndim > 8:
+        raise TypeError(f"an array of {array.ndim} dimensions; 8 are the most")
+    data = np.ascontiguousarray(array, little).reshape(-1).view(np.uint8).data
+    return msgspec.msgpack.encode(_Array(little.str, array.shape, data))
 
 
 def _extension(code: int, data: memoryview) -> Any:
@@ -217,37 +181,22 @@ def _extension(code: int, data: memoryview) -> Any:
 
 
 def _array(data: memoryview) -> np.ndarray[Any, Any]:
-    """The array in `data`, which it keeps alive; copied only where the numbers lie askew."""
-    if len(data) < _HEAD.size:
-        raise ValueError("an array without a head")
-    dtype, shape, begin, size = _layout(
-        bytes(data[: _HEAD.size + 8 * min(data[3], MAX_DIMENSIONS)])
-    )
-    if begin + size != len(data):
-        raise ValueError(f"an array of shape {shape} in {len(data)} bytes")
-    array: np.ndarray[Any, Any] = np.ndarray(shape, dtype, data, begin)
+    """A read-only array, in the memory of the message where the processor can use it there."""
+    sent = _array_decoder.decode(data)
+    if sent.dtype not in DTYPES:
+        raise ValueError(f"an array of {sent.dtype!r}")
+    dtype = np.dtype(sent.dtype)
+    if prod(sent.shape) * dtype.itemsize != len(sent.data):
+        raise ValueError(f"an array of shape {sent.shape} in {len(sent.data)} bytes")
+    array: np.ndarray[Any, Any] = np.ndarray(sent.shape, dtype, sent.data)
     if not array.flags.aligned:
         array = array.copy()
     array.flags.writeable = False
     return array
 
 
-@lru_cache(maxsize=256)
-def _layout(head: bytes) -> tuple[np.dtype[Any], tuple[int, ...], int, int]:
-    """What a head says: of what the numbers are, the shape, where they begin, their bytes."""
-    kind, dimensions = _HEAD.unpack_from(head)
-    name = kind.decode("ascii", "replace")
-    if name not in DTYPES:
-        raise ValueError(f"an array of {name!r}")
-    if dimensions > MAX_DIMENSIONS or len(head) < _HEAD.size + 8 * dimensions:
-        raise ValueError(f"an array of {dimensions} dimensions in {len(head)} bytes")
-    shape = struct.unpack_from(f"<{dimensions}Q", head, _HEAD.size)
-    dtype = np.dtype(name)
-    return dtype, shape, len(head) + _padding(len(head)), prod(shape) * dtype.itemsize
-
-
 def _decoded(wanted: Any, value: Any) -> Any:
-    """A value of a class that msgspec leaves to us, from what the message holds."""
+    """A value of a class that msgspec does not decode itself."""
     origin = get_origin(wanted) or wanted
     if origin is np.ndarray:
         return _checked_array(wanted, value)
@@ -257,7 +206,7 @@ def _decoded(wanted: Any, value: Any) -> Any:
 
 
 def _checked_array(wanted: Any, value: Any) -> np.ndarray[Any, Any]:
-    """`value` as the NDArray[…] that is `wanted`."""
+    """`value`, if it is the NDArray[…] that is `wanted`."""
     if not isinstance(value, np.ndarray):
         raise ValueError(f"expected an array, got {type(value).__name__}")
     for kind in get_args(get_args(wanted)[1]) if get_args(wanted) else ():
@@ -272,3 +221,4 @@ def _decoder(wanted: Any) -> msgspec.msgpack.Decoder[Any]:
 
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=_encodable)
+_array_decoder = msgspec.msgpack.Decoder(_Array)

@@ -1,12 +1,13 @@
-"""The envelopes of the bus: what travels beside the opaque bodies. Knows no socket, no value.
+"""The envelopes of the bus: small msgpack messages beside the encoded values (bodies).
 
-    client ─ Hello Request Credit Cancel Ping Ask ─▶ router ─ Request Credit Cancel Goodbye ─▶ slot
-           ◀─ Welcome Opened Reply End Fault Pong ─         ◀─ Join Opened Reply End Fault ─
-                                                            ◀─ Beat ─ worker; it has Cancels too
+    client ─ Hello Request Credit Cancel Ping StatusRequest ─▶ router
+           ◀─ Welcome Opened Reply End Fault Pong Ping ──────
+    router ─ Request Credit Cancel Ping Goodbye Fault ──────▶ worker
+           ◀─ Join Heartbeat Opened Reply End Fault ─────────
 
-A message is one frame of envelope and, for Request and Reply, one of body. What is answered goes
-back under the request's id. A unary call ends with its Reply (`last`), a stream with End; a Fault
-ends either. The field that Hello, Join and Beat begin with stays as it is in every version.
+A message has one frame of envelope and, for Request and Reply, one of body. Replies carry the
+request's id. A unary call ends with its Reply (`last`), a stream with End; a Fault ends either. The
+first field of Hello, Join and Heartbeat is the same in every version. Knows no socket, no value.
 """
 
 from __future__ import annotations
@@ -29,15 +30,15 @@ Token: TypeAlias = Annotated[bytes, Meta(max_length=32)]
 
 
 class Hello(Struct, array_like=True, tag=0, gc=False):
-    """The first word of a client."""
+    """A client's first message."""
 
     schema: int = SCHEMA
 
 
 class Join(Struct, array_like=True, tag=14, gc=False):
-    """The first word of a worker's slot, which repeats it while it has nothing to do.
+    """The first message of a worker's session, repeated while it is idle.
 
-    `token` is the same for all that the worker says, `slots` how many of these it has.
+    `token` is the same on all connections of the worker, `slots` the number of its sessions.
     """
 
     schema: int
@@ -47,7 +48,7 @@ class Join(Struct, array_like=True, tag=14, gc=False):
 
 
 class Welcome(Struct, array_like=True, tag=1):
-    """What a client learns of the router."""
+    """The answer to Hello: what a client should know of the router."""
 
     schema: int
     router: str
@@ -70,20 +71,20 @@ class Request(Struct, array_like=True, tag=2):
 
 
 class Credit(Struct, array_like=True, tag=3, gc=False):
-    """The client takes `count` more values of a stream."""
+    """The client accepts `count` more values of a stream."""
 
     id: Id
     count: Annotated[int, Meta(gt=0, le=WINDOW)]
 
 
 class Cancel(Struct, array_like=True, tag=4, gc=False):
-    """Nobody reads what is said to the request from now on."""
+    """The replies to the request are not wanted any more."""
 
     id: Id
 
 
 class Ping(Struct, array_like=True, tag=5, gc=False):
-    """Is this request still known? A router that asks only wants to see whether it can."""
+    """Is this request still known? From a router it only tests the connection."""
 
     id: Id = 0
 
@@ -95,8 +96,8 @@ class Pong(Struct, array_like=True, tag=6, gc=False):
     known: bool
 
 
-class Ask(Struct, array_like=True, tag=7, gc=False):
-    """What is the state of the queue? The Reply's body is a `types.QueueStatus`."""
+class StatusRequest(Struct, array_like=True, tag=7, gc=False):
+    """Asks for the state of the queue; the Reply's body is a `types.QueueStatus`."""
 
     id: Id
 
@@ -121,15 +122,15 @@ class End(Struct, array_like=True, tag=10, gc=False):
 
 
 class Fault(Struct, array_like=True, tag=11, gc=False):
-    """It went wrong; see `codec.raised`."""
+    """The request failed; see `codec.raised`."""
 
     id: Id
     code: str
     message: Message
 
 
-class Beat(Struct, array_like=True, tag=12):
-    """A worker lives; `facts` is what it says of itself. One that is `leaving` takes no more."""
+class Heartbeat(Struct, array_like=True, tag=12):
+    """A worker is alive; `facts` go into the status. If `leaving`, it takes no more requests."""
 
     schema: int
     token: Token
@@ -140,21 +141,22 @@ class Beat(Struct, array_like=True, tag=12):
 
 
 class Goodbye(Struct, array_like=True, tag=13, gc=False):
-    """Nothing more will be sent to this slot of a leaving worker."""
+    """Nothing more will be sent to this session of a leaving worker."""
 
 
-FromClient: TypeAlias = Hello | Request | Credit | Cancel | Ping | Ask
-FromWorker: TypeAlias = Join | Beat | Opened | Reply | End | Fault
+FromClient: TypeAlias = Hello | Request | Credit | Cancel | Ping | StatusRequest
+FromWorker: TypeAlias = Join | Heartbeat | Opened | Reply | End | Fault
 ToClient: TypeAlias = Welcome | Opened | Reply | End | Fault | Pong | Ping
 ToWorker: TypeAlias = Request | Credit | Cancel | Ping | Goodbye | Fault
 
 Decoder: TypeAlias = msgspec.msgpack.Decoder[Any]
-to_router: Decoder = msgspec.msgpack.Decoder(FromClient | FromWorker)
+from_client: Decoder = msgspec.msgpack.Decoder(FromClient)
+from_worker: Decoder = msgspec.msgpack.Decoder(FromWorker)
 to_client: Decoder = msgspec.msgpack.Decoder(ToClient)
 to_worker: Decoder = msgspec.msgpack.Decoder(ToWorker)
 pack = msgspec.msgpack.Encoder().encode
 
 
 def unreadable(error: Exception) -> BadMessage:
-    """For what decoding an envelope raised."""
-    return BadMessage("no envelope of this bus: {split}", split=" ".join(str(error).split()))
+    """The error for an envelope that could not be decoded."""
+    return BadMessage("an unreadable envelope: {reason}", reason=" ".join(str(error).split()))

@@ -1,7 +1,7 @@
-"""The router of a service: clients in front, workers behind. What it decides is in `dispatch`.
+"""The router of a service: one socket for clients, one for workers, and the thread between them.
 
-One thread runs it, which forwards bodies as they are, and says now and then something to everybody
-who waits or is waited for, in order to learn who is gone.
+What it decides is in `dispatch`; here are the sockets, the loop and what has to be done regularly.
+Bodies are forwarded unread.
 """
 
 from __future__ import annotations
@@ -10,29 +10,80 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 
 import zmq
 
-from rwkv_rag.bus.dispatch import Dispatch
-from rwkv_rag.bus.plain import PlainPort
-from rwkv_rag.bus.port import Context, Port
-from rwkv_rag.bus.security import Guard, RouterSecurity, guard
-from rwkv_rag.errors import RagError
+from rwkv_rag.bus.address import Address
+from rwkv_rag.bus.connection import Context, Socket, configure
+from rwkv_rag.bus.dispatch import Dispatcher, PeerBusy, PeerGone
+from rwkv_rag.bus.queues import Frame
+from rwkv_rag.bus.security import KeyCheck, RouterSecurity, check_keys, require_keys
+from rwkv_rag.errors import BadMessage, Busy, InputError, Message, RagError
 from rwkv_rag.types import QueueStatus
 
+HIGH_WATER = 512  # messages queued for one peer: more than a slow client's credit and pings
+AT_ONCE = 64  # messages taken from one socket before the other is looked at
 TICK_S = 0.1
-QUIET_S = 0.5  # the same while nobody waits for anything: a router costs what it is asked
-SUSPICION = 3  # ticks after a line was cut in which to look who is gone: sockets learn it later
+IDLE_TICK_S = 0.5  # while no client waits for anything
+PROBES = 3  # ticks after a disconnect in which peers are probed: sockets learn of it late
 
 _log = logging.getLogger(__name__)
+
+
+class RouterSocket:
+    """A ROUTER bound at `url`; `address` is where it is really bound (port 0 takes a free one)."""
+
+    def __init__(
+        self, context: Context, url: str, security: RouterSecurity | None, silence_s: float
+    ) -> None:
+        address = Address.parse(url)
+        require_keys(address, security)
+        with ExitStack() as opened:
+            self.socket: Socket = context.socket(zmq.ROUTER)
+            opened.callback(self.socket.close, 0)
+            configure(self.socket, security, silence_s)
+            self.socket.ipv6 = address.ipv6
+            self.socket.router_mandatory = True
+            self.socket.sndhwm = HIGH_WATER
+            self.disconnects: Socket = self.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+            opened.callback(self.disconnects.close, 0)
+            opened.callback(self.socket.disable_monitor)
+            self.address = _bind(self.socket, address)
+            self.close = opened.pop_all().close
+
+    def receive(self) -> tuple[bytes, Frame, Frame | None]:
+        """Identity, envelope, body. Raises zmq.Again where there is none, BadMessage."""
+        identity, *frames = self.socket.recv_multipart(zmq.NOBLOCK, copy=False)
+        if not 1 <= len(frames) <= 2:
+            raise BadMessage("a message of {count} frames", count=len(frames))
+        return identity.bytes, frames[0], frames[1] if len(frames) > 1 else None
+
+    def send(self, identity: bytes, envelope: Frame, body: Frame | None = None) -> None:
+        """Raises PeerGone, and PeerBusy where too much waits for the peer already."""
+        frames = (identity, envelope) if body is None else (identity, envelope, body)
+        try:
+            self.socket.send_multipart(frames, zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            raise PeerBusy from None
+        except zmq.ZMQError as error:
+            raise PeerGone from error
+
+    def had_disconnects(self) -> bool:
+        """Whether connections were lost since the last call."""
+        found = False
+        while self.disconnects.poll(0):
+            self.disconnects.recv_multipart()
+            found = True
+        return found
 
 
 class Router:
     """Binds `front` for clients and `back` for workers at once; serves them while `run` runs.
 
-    backlog     how many requests of each priority may wait; one more is Busy
-    directory   the front ends of all services by name, for those who ask
-    dead_s      a worker that is silent for so long is given up
+    backlog     how many requests of each priority may wait; further ones get Busy
+    directory   the front addresses of all services by name, for clients
+    dead_s      a worker that is silent for so long counts as lost
     Raises InputError and Busy where an address cannot be bound.
     """
 
@@ -51,48 +102,55 @@ class Router:
     ) -> None:
         self.service = service
         self._beat_s, self._dead_s = beat_s, dead_s
-        self._tick_s, self._quiet_s = min(TICK_S, beat_s), min(QUIET_S, beat_s)
+        self._tick_s, self._idle_tick_s = min(TICK_S, beat_s), min(IDLE_TICK_S, beat_s)
         self._stopping = False
-        self._garbage, self._garbage_logged = 0, 0.0
-        self._look_soon = 0
-        self._guard: Guard | None = None
-        self._next_beat = self._next_look = time.monotonic()
+        self._bad_messages, self._bad_logged_at = 0, 0.0
+        self._probes = 0
+        self._next_beat = self._next_probe = time.monotonic()
+        self._key_check: KeyCheck | None = None
         with ExitStack() as opened:
             if context is None:
                 context = zmq.Context()
                 opened.callback(context.term)
             if security is not None:
-                self._guard = opened.enter_context(guard(context, security))
-            self._port: Port | PlainPort
-            if security is None and PlainPort.fits(front, back):
-                self._port = PlainPort(front, back, silence_s=dead_s)
-            else:
-                self._port = Port(context, front, back, security=security, silence_s=dead_s)
-            opened.callback(self._port.close)
-            self._open = opened.pop_all()
-        self.front, self.back = self._port.front, self._port.back
-        self._dispatch = Dispatch(
-            service, self._port, backlog=backlog, dead_s=dead_s, directory=directory or {}
+                self._key_check = opened.enter_context(check_keys(context, security))
+            self._clients = RouterSocket(context, front, security, dead_s)
+            opened.callback(self._clients.close)
+            self._workers = RouterSocket(context, back, security, dead_s)
+            opened.callback(self._workers.close)
+            self._opened = opened.pop_all()
+        self.front, self.back = self._clients.address.url, self._workers.address.url
+        self._dispatcher = Dispatcher(
+            service,
+            self._clients,
+            self._workers,
+            backlog=backlog,
+            dead_s=dead_s,
+            directory=directory or {},
         )
-        self.status: Callable[[], QueueStatus] = self._dispatch.status
+        self.status: Callable[[], QueueStatus] = self._dispatcher.status
 
     def run(self) -> None:
         """Serve until `stop`; closes everything at its end."""
         _log.info("%s: clients at %s, workers at %s", self.service, self.front, self.back)
-        receive, dispatch = self._port.receive, self._dispatch.on_message
-        now, tick_at = time.monotonic, 0.0
-        self._port.wait(self._tick_s)
+        poller = zmq.Poller()
+        handlers = {
+            self._workers: self._dispatcher.on_worker_message,
+            self._clients: self._dispatcher.on_client_message,
+        }
+        for socket in handlers:
+            poller.register(socket.socket, zmq.POLLIN)
+        next_tick, wait_s = 0.0, self._tick_s
         try:
             while not self._stopping:
-                try:
-                    if (received := receive()) is not None:
-                        dispatch(*received)
-                except Exception as error:
-                    self._complain(error)
-                if now() >= tick_at:
-                    quiet = self._tick()
-                    self._port.wait(self._quiet_s if quiet else self._tick_s)
-                    tick_at = 0.0 if quiet else now() + TICK_S  # the next message ends the quiet
+                ready = dict(poller.poll(int(wait_s * 1000)))
+                for socket, handle in handlers.items():
+                    if socket.socket in ready:
+                        self._handle_messages(socket, handle)
+                if time.monotonic() >= next_tick or not ready:
+                    idle = self._tick()
+                    wait_s = self._idle_tick_s if idle else self._tick_s
+                    next_tick = 0.0 if idle else time.monotonic() + self._tick_s
         finally:
             self.close()
 
@@ -101,34 +159,61 @@ class Router:
         self._stopping = True
 
     def close(self) -> None:
-        """Let go of the sockets; `run` does it at its end."""
-        self._open.close()
+        """Close the sockets; `run` does it at its end."""
+        self._opened.close()
 
-    def _complain(self, error: Exception) -> None:
-        """Whatever a peer says, the others go on being served."""
-        self._garbage += 1
+    def _handle_messages(
+        self, socket: RouterSocket, handle: Callable[[bytes, Frame, Frame | None], None]
+    ) -> None:
+        for _ in range(AT_ONCE):
+            try:
+                handle(*socket.receive())
+            except zmq.Again:
+                return
+            except Exception as error:  # whatever a peer sends, the others go on being served
+                self._log_bad_message(error)
+
+    def _log_bad_message(self, error: Exception) -> None:
+        """At most once a second."""
+        self._bad_messages += 1
         now = time.monotonic()
-        if now - self._garbage_logged > 1:
-            self._garbage_logged = now
-            known = isinstance(error, (RagError, ValueError, KeyError))
-            what = "%s: message %d of no use: %r"
-            _log.warning(what, self.service, self._garbage, error, exc_info=not known)
+        if now - self._bad_logged_at > 1:
+            self._bad_logged_at = now
+            expected = isinstance(error, (RagError, ValueError, KeyError))
+            text = "%s: unusable message number %d: %r"
+            _log.warning(text, self.service, self._bad_messages, error, exc_info=not expected)
 
     def _tick(self) -> bool:
-        """What time asks for, every `TICK_S`; whether there is nothing to watch until a message."""
+        """Regular work; whether nothing needs watching until the next message."""
         now = time.monotonic()
-        if self._dispatch.backlog.size:
-            self._dispatch.expire(now)
-        self._port.keep(now)
-        if self._port.cut():
-            self._look_soon = SUSPICION
+        self._dispatcher.expire(now)
+        if self._clients.had_disconnects() | self._workers.had_disconnects():
+            self._probes = PROBES
         if now >= self._next_beat:
             self._next_beat = now + self._beat_s
-            self._dispatch.bury(now)
-            if self._guard is not None:
-                self._dispatch.shut_out(self._guard.shut_out())
-        if self._look_soon or now >= self._next_look:
-            self._look_soon = max(0, self._look_soon - 1)
-            self._next_look = now + self._dead_s
-            self._dispatch.look()
-        return self._dispatch.idle and not self._look_soon
+            self._dispatcher.remove_silent_workers(now)
+            if self._key_check is not None:
+                self._dispatcher.revoke(self._key_check.revoked())
+        if self._probes or now >= self._next_probe:
+            self._probes = max(0, self._probes - 1)
+            self._next_probe = now + self._dead_s
+            self._dispatcher.probe()
+        return self._dispatcher.idle and not self._probes
+
+
+def _bind(socket: Socket, address: Address) -> Address:
+    """Bind; the address with the port that the system chose."""
+    try:
+        socket.bind(address.url)
+    except zmq.ZMQError as error:
+        if error.errno == zmq.EADDRINUSE:
+            raise Busy("the address {url} is in use by another program", url=address.url) from error
+        raise InputError(
+            "the address {url} cannot be used: {reason}",
+            url=address.url,
+            reason=Message(error.strerror),
+        ) from error
+    if address.scheme != "tcp" or address.port:
+        return address
+    endpoint = socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
+    return replace(address, port=int(endpoint.rpartition(":")[2]))

@@ -1,7 +1,7 @@
-"""CURVE on sockets: who may speak to a router, encrypted on the way. Knows no message.
+"""CURVE keys on sockets: authentication and encryption between machines. Knows no message.
 
-Keys are checked when a connection is made (ZAP, by `zmq.auth`) and again while it lasts, so that a
-key that is taken away ends what it began. No connection that leaves the machine goes without.
+Keys are checked when a connection is made (ZAP, by `zmq.auth`) and again while it lasts, so that
+removing a key ends what its owner has open. Addresses beyond this machine are refused without keys.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from typing import TypeAlias
 import zmq
 from zmq.auth.thread import ThreadAuthenticator
 
-from rwkv_rag.bus import keyring
+from rwkv_rag.bus import keys
 from rwkv_rag.bus.address import Address
 from rwkv_rag.errors import InputError, NotAllowed
 
 DOMAIN = "rwkv-rag"
 REFUSALS = int(zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL)
 FAILURES = REFUSALS | int(zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL)
-"""What a socket's monitor tells of keys; without detail it may also be a line that was cut."""
+"""Events of a socket's monitor; the one without detail may also be a lost connection."""
 
 
 @dataclass(frozen=True, slots=True)
 class PeerSecurity:
-    """The keys of one who connects: a client or a worker. Keys are in Z85, as ZeroMQ writes them.
+    """The keys of a client or worker, in Z85, ZeroMQ's text form.
 
-    server   the public key of the router; another router is not spoken to
+    server   the public key of the router; connections to any other router fail
     """
 
     server: bytes
@@ -39,11 +39,11 @@ class PeerSecurity:
     @classmethod
     def load(cls, file: Path) -> PeerSecurity:
         """From the file that `rwkv-rag keys add` made. Raises InputError."""
-        key = keyring.read_peer(file)
+        key = keys.read_peer(file)
         return cls(key.server, key.public, key.secret)
 
     def apply(self, socket: zmq.Socket[bytes]) -> None:
-        """Make ready a socket that will connect."""
+        """Set the keys of a socket that will connect."""
         socket.curve_serverkey = self.server
         socket.curve_publickey = self.public
         socket.curve_secretkey = self.secret
@@ -51,7 +51,7 @@ class PeerSecurity:
 
 @dataclass(frozen=True, slots=True)
 class RouterSecurity:
-    """The keys of one who binds. `allowed` is the folder with the public keys of peers, *.key."""
+    """The keys of a router. `allowed` is the folder with the public keys of peers, *.key."""
 
     public: bytes
     secret: bytes = field(repr=False)
@@ -60,68 +60,70 @@ class RouterSecurity:
     @classmethod
     def load(cls, home: Path) -> RouterSecurity:
         """The server's keys under the data directory `home`. Raises InputError where none are."""
-        ring = keyring.Keyring(home)
+        ring = keys.KeyStore(home)
         key = ring.server()
         return cls(key.public, key.secret, ring.allowed)
 
     def apply(self, socket: zmq.Socket[bytes]) -> None:
-        """Make ready a socket that will bind; it accepts nobody unless `guard` is at work."""
+        """Set the keys of a socket that will bind; it accepts nobody unless `check_keys` runs."""
         socket.curve_server = True
         socket.curve_publickey = self.public
         socket.curve_secretkey = self.secret
         socket.zap_domain = DOMAIN.encode()
-        socket.zap_enforce_domain = True  # without a guard: refuse all instead of none
+        socket.zap_enforce_domain = True  # without `check_keys`: refuse all instead of none
 
     def peer(self) -> PeerSecurity:
-        """For processes of this server itself: whoever can read its secret may as well connect."""
+        """Keys for processes of this server itself, which can read its secret anyway."""
         return PeerSecurity(self.public, self.public, self.secret)
 
-    def admits(self, public: bytes) -> bool:
-        """Whether the owner of the public key (Z85) may speak to this router now."""
-        return public in self.admitted()
+    def allows(self, public: bytes) -> bool:
+        """Whether the owner of the public key (Z85) may connect now."""
+        return public in self.allowed_keys()
 
-    def admitted(self) -> frozenset[bytes]:
-        """All public keys whose owners may."""
-        return keyring.allowed_keys(self.allowed) | {self.public}
+    def allowed_keys(self) -> frozenset[bytes]:
+        """The public keys of all who may connect."""
+        return keys.allowed_keys(self.allowed) | {self.public}
 
 
 Security: TypeAlias = PeerSecurity | RouterSecurity
 
 
-class Guard:
-    """Lets in who has a key, and remembers whom it let in."""
+class KeyCheck:
+    """Accepts connections whose key is allowed, and knows whose key was taken away later."""
 
     def __init__(self, security: RouterSecurity) -> None:
         self._security = security
-        self._let_in: set[bytes] = set()
+        self._accepted: set[bytes] = set()
 
     def callback(self, domain: str, key: bytes) -> bool:
-        """What `zmq.auth` asks, in its thread, about every connection."""
-        if not self._security.admits(key):
+        """What `zmq.auth` calls, in its thread, for every connection."""
+        if not self._security.allows(key):
             return False
-        self._let_in.add(key)
+        self._accepted.add(key)
         return True
 
-    def shut_out(self) -> frozenset[str]:
-        """The keys of those who came in and may not be here any more."""
-        gone = self._let_in.copy() - self._security.admitted()
+    def revoked(self) -> frozenset[str]:
+        """The keys that were accepted and are not allowed any more."""
+        gone = self._accepted.copy() - self._security.allowed_keys()
         return frozenset(key.decode() for key in gone)
 
 
 @contextmanager
-def guard(context: zmq.Context[zmq.Socket[bytes]], security: RouterSecurity) -> Iterator[Guard]:
-    """Answers for the sockets of `context`, one router's, who may connect to them."""
-    doorkeeper = Guard(security)
+def check_keys(
+    context: zmq.Context[zmq.Socket[bytes]], security: RouterSecurity
+) -> Iterator[KeyCheck]:
+    """Checks the keys of all who connect to the sockets of `context`, within the block."""
+    check = KeyCheck(security)
     authenticator = ThreadAuthenticator(context)
-    authenticator.configure_curve_callback(DOMAIN, doorkeeper)
+    authenticator.configure_curve_callback(DOMAIN, check)
     authenticator.start()
     try:
-        yield doorkeeper
+        yield check
     finally:
         authenticator.stop()
 
 
-def check_open(address: Address, security: Security | None) -> None:
+def require_keys(address: Address, security: Security | None) -> None:
     """Refuse to bind or connect beyond this machine without keys. Raises InputError."""
     if security is None and not address.loopback:
         raise InputError(
@@ -131,8 +133,8 @@ def check_open(address: Address, security: Security | None) -> None:
         )
 
 
-def refusal(url: str, has_keys: bool) -> NotAllowed:
-    """For one who is not let in."""
+def refused_by(url: str, has_keys: bool) -> NotAllowed:
+    """The error of a peer whose connection was refused."""
     if has_keys:
         return NotAllowed(
             "{url} does not accept the keys of this side; make new ones there with "
@@ -142,8 +144,8 @@ def refusal(url: str, has_keys: bool) -> NotAllowed:
     return NotAllowed("{url} asks for keys; make them there with `rwkv-rag keys add`", url=url)
 
 
-def shut_out() -> NotAllowed:
-    """For one whose key was taken away while it was connected."""
+def key_revoked() -> NotAllowed:
+    """The error of a peer whose key was removed while it was connected."""
     return NotAllowed(
         "the key of this side is not accepted any more; make a new one with `rwkv-rag keys add`"
     )

@@ -12,7 +12,7 @@ from rwkv_rag.cli.options import Home, Json, Session, session
 from rwkv_rag.cli.screen import printable
 
 if TYPE_CHECKING:
-    from rwkv_rag.bus.keyring import Keyring
+    from rwkv_rag.bus.keys import KeyStore
 
 Name = Annotated[str, typer.Argument(help="What the other machine is called.")]
 
@@ -81,10 +81,10 @@ def remove(ctx: typer.Context, name: Name, json: Json = False, home: Home = None
     here.screen.say("{name} is let in no longer", name=name)
 
 
-def _keyring(here: Session) -> Keyring:
-    from rwkv_rag.bus.keyring import Keyring
+def _keyring(here: Session) -> KeyStore:
+    from rwkv_rag.bus.keys import KeyStore
 
-    return Keyring(here.settings.home)
+    return KeyStore(here.settings.home)
 
 
 def _record(server: bytes, peers: dict[str, bytes]) -> dict[str, Any]:

@@ -264,11 +264,11 @@ def _say_nothing_runs(here: Session) -> None:
 
 @contextmanager
 def _supervision(found: Running) -> Iterator[Supervision]:
-    from rwkv_rag.bus.zeromq import ZeroMQ
+    from rwkv_rag.bus.client import QueueClient
     from rwkv_rag.services.contracts import SUPERVISION
     from rwkv_rag.services.remote import remote
 
-    with closing(ZeroMQ(found.control)) as transport:
+    with closing(QueueClient(found.control)) as transport:
         yield remote(SUPERVISION, transport)
 
 

@@ -12,7 +12,7 @@ from queue import SimpleQueue
 
 from rwkv_rag import config
 from rwkv_rag.bus.address import Address
-from rwkv_rag.bus.security import PeerSecurity, check_open
+from rwkv_rag.bus.security import PeerSecurity, require_keys
 from rwkv_rag.config.effective import Effective
 from rwkv_rag.config.ragq import SERVICES
 from rwkv_rag.errors import InputError
@@ -92,7 +92,7 @@ def join(
     if service not in SERVICES:
         raise InputError("there is no service {service!r} to work for; take llm", service=service)
     address = Address.parse(connect)
-    check_open(address, PeerSecurity.load(key) if key else None)
+    require_keys(address, PeerSecurity.load(key) if key else None)
     host = os.uname().nodename if hasattr(os, "uname") else "worker"
     orders = [
         WorkerOrder(

@@ -9,7 +9,7 @@ import http.client
 from collections.abc import Callable
 from functools import partial
 
-from rwkv_rag.bus.zeromq import ZeroMQ
+from rwkv_rag.bus.client import QueueClient
 from rwkv_rag.errors import RagError
 
 Ready = Callable[[int], bool]
@@ -18,7 +18,7 @@ Ready = Callable[[int], bool]
 HTTP_S = 2.0
 
 
-def routes(queue: ZeroMQ) -> Ready:
+def routes(queue: QueueClient) -> Ready:
     """A router is ready when it tells the state of its queue."""
 
     def ready(_: int) -> bool:
@@ -31,7 +31,7 @@ def routes(queue: ZeroMQ) -> Ready:
     return ready
 
 
-def works(queue: ZeroMQ) -> Ready:
+def works(queue: QueueClient) -> Ready:
     """A worker is ready when its router knows it."""
 
     def ready(pid: int) -> bool:

@@ -111,9 +111,9 @@ def _served(order: WorkerOrder) -> Service:
 def _llm(order: WorkerOrder, settings: Settings) -> Transport:
     """Where the index has its vectors from: the llm service, or its own copy of the models."""
     if order.llm:
-        from rwkv_rag.bus.zeromq import ZeroMQ
+        from rwkv_rag.bus.client import QueueClient
 
-        return ZeroMQ(order.llm, security=_security(order))
+        return QueueClient(order.llm, security=_security(order))
     from rwkv_rag.builders import llm_service
     from rwkv_rag.bus.local import Local
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from queue import SimpleQueue
 from typing import Protocol
 
-from rwkv_rag.bus.zeromq import ZeroMQ
+from rwkv_rag.bus.client import QueueClient
 from rwkv_rag.errors import Busy, InputError, RagError
 from rwkv_rag.interfaces import Tuner
 from rwkv_rag.processes import ports
@@ -138,7 +138,7 @@ class Supervisor:
             queue = None
             if service.router:
                 front = plan.fronts[service.name]
-                queue = ZeroMQ(front, security=plan.security, connect_s=CONNECT_S)
+                queue = QueueClient(front, security=plan.security, connect_s=CONNECT_S)
                 held.callback(queue.close)
             self._teams.append(
                 Team(service, queue, self._listener.wrote, self._events.put, self._patience)

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from rwkv_rag.bus.zeromq import ZeroMQ
+from rwkv_rag.bus.client import QueueClient
 from rwkv_rag.errors import RagError
 from rwkv_rag.processes import readiness
 from rwkv_rag.processes.keeper import Keeper, Patience, Say, end
@@ -26,7 +26,7 @@ class Team:
     def __init__(
         self,
         planned: Service,
-        queue: ZeroMQ | None,
+        queue: QueueClient | None,
         say: Say,
         changed: Callable[[Keeper], None],
         patience: Patience,

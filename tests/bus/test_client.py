@@ -16,10 +16,10 @@ import pytest
 import zmq
 from numpy.typing import NDArray
 
+from rwkv_rag.bus.client import QueueClient
 from rwkv_rag.bus.message import WINDOW
 from rwkv_rag.bus.router import Router
 from rwkv_rag.bus.transport import Call, Incoming
-from rwkv_rag.bus.zeromq import ZeroMQ
 from rwkv_rag.errors import BadMessage, DeadlineExceeded, InputError, NotFound, Unreachable
 
 from .parties import calling, repeated, routing, said, working
@@ -56,7 +56,7 @@ class Numbers:
 
 
 @contextmanager
-def service(handler: Any = None, scheme: str = "tcp", **options: Any) -> Iterator[ZeroMQ]:
+def service(handler: Any = None, scheme: str = "tcp", **options: Any) -> Iterator[QueueClient]:
     """A client of a router with a worker, all in this process."""
     with TemporaryDirectory(prefix="rr") as folder, zmq.Context() as context:
         places = (
@@ -281,7 +281,7 @@ def test_a_port_where_something_else_answers_is_unreachable() -> None:
 
 def test_an_address_that_is_none_is_an_error_of_the_user() -> None:
     with pytest.raises(InputError):
-        ZeroMQ("http://127.0.0.1")
+        QueueClient("http://127.0.0.1")
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "inproc"])
@@ -362,7 +362,7 @@ def test_a_call_finds_another_router_where_the_first_was() -> None:
     with routing() as router:
         places = {"front": router.front, "back": router.back}
         with working(router.back):
-            client = ZeroMQ(router.front, ping_s=0.2, dead_s=1.0)
+            client = QueueClient(router.front, ping_s=0.2, dead_s=1.0)
             assert next(client.request(said("x"))) == {"text": "x"}
     with routing(**places), working(places["back"]):
         assert next(client.request(said("y"))) == {"text": "y"}  # though it may not be repeated
@@ -372,7 +372,7 @@ def test_a_call_finds_another_router_where_the_first_was() -> None:
 def test_closing_ends_who_waits_for_a_router_at_once() -> None:
     with routing() as router:
         place = router.front
-    client = ZeroMQ(place, connect_s=60.0)
+    client = QueueClient(place, connect_s=60.0)
     came: list[Exception] = []
 
     def ask() -> None:
@@ -383,7 +383,7 @@ def test_closing_ends_who_waits_for_a_router_at_once() -> None:
 
     thread = threading.Thread(target=ask)
     thread.start()
-    eventually(lambda: client._lines)
+    eventually(lambda: client._channels)
     client.close()
     thread.join(SOON_S)
     assert not thread.is_alive() and "closed" in str(came[0])

@@ -1,7 +1,7 @@
-"""The key files of a data directory: who the server is, and whose keys it lets in.
+"""The key files of a data directory: the server's own pair and the peers that may connect.
 
 HOME/keys/server.key        the server's pair: secret
-HOME/keys/allowed/NAME.key  public keys, one a peer; deleting one shuts that peer out
+HOME/keys/allowed/NAME.key  public keys, one a peer; deleting one revokes it
 NAME.key                    made for a peer, to be moved to its machine: the server's public key and
                             a pair of its own: secret
 
@@ -28,14 +28,14 @@ _LINE = re.compile(rb'^\s*(server|public|secret)-key\s*=\s*"([!-~]{40})"\s*$', r
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What a key file holds, in Z85; empty where it is silent."""
+    """What a key file holds, in Z85; what it lacks is empty."""
 
     public: bytes
     secret: bytes = field(default=b"", repr=False)
     server: bytes = b""
 
 
-class Keyring:
+class KeyStore:
     """The keys under one data directory."""
 
     def __init__(self, home: Path) -> None:
@@ -59,13 +59,13 @@ class Keyring:
         return self.server()
 
     def peers(self) -> dict[str, bytes]:
-        """The public keys that are let in, by name."""
+        """The public keys that may connect, by name."""
         files = sorted(self.allowed.glob("*.key"))
         keys = {file.stem: _public_of(file) for file in files}
         return {name: key for name, key in keys.items() if key}
 
     def add(self, name: str, out: Path) -> Key:
-        """Let in a new peer, whose file `out` is then to be moved to its machine."""
+        """Make the key file `out` of a new peer, to be moved to its machine, and allow its key."""
         public_file, server = self._file(name), self.make()
         if _present(public_file):
             raise AlreadyExists(
@@ -80,7 +80,7 @@ class Keyring:
         return peer
 
     def remove(self, name: str) -> None:
-        """Shut a peer out. Raises NotFound with the names there are."""
+        """Revoke a peer's key. Raises NotFound with the names there are."""
         try:
             self._file(name).unlink()
         except (FileNotFoundError, NotADirectoryError):
@@ -131,7 +131,7 @@ def _allowed_keys(folder: Path, state: tuple[tuple[str, int, int], ...]) -> froz
 
 
 def _public_of(file: Path) -> bytes:
-    """The public key in a file; empty where there is none: one bad file shuts out one peer."""
+    """The public key in a file; empty where there is none: a bad file affects one peer only."""
     try:
         return _parsed(file).public
     except (OSError, InputError):
