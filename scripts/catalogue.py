@@ -21,15 +21,18 @@ from rwkv_rag import errors
 from rwkv_rag.i18n import DOMAIN, FOLDER, LOCALES
 
 SOURCE = FOLDER.parent
-MARKS = ("_", "N_", "message", "Message")  # beside the errors themselves
+MARKS = ("_", "N_", "message", "Message", "translate", "say", "note", "progress")
 
 
 def texts() -> set[str]:
     """Every text for people in the source."""
     kinds = {name for name, kind in vars(errors).items() if _is_error(kind)}
-    keywords = {name: None for name in (*MARKS, *kinds)}
-    found = extract_from_dir(SOURCE, [("**.py", "python")], keywords=keywords)
-    return {text for _, _, text, *_ in found if isinstance(text, str) and text} | set(_help())
+    keywords = {name: (1,) for name in (*MARKS, *kinds)}
+    found = set(_help())
+    for _, _, text, *_ in extract_from_dir(SOURCE, [("**.py", "python")], keywords=keywords):
+        if isinstance(text, str) and text.strip():
+            found.add(text)
+    return found
 
 
 def read(path: Path) -> Catalog:
@@ -64,15 +67,13 @@ def update(path: Path) -> list[str]:
 
 def _help() -> Iterator[str]:
     """The help of every command and option, which typer takes from docstrings and arguments."""
-    import typer.main
+    from rwkv_rag.cli.main import command
 
-    from rwkv_rag.cli.main import app
-
-    waiting = [typer.main.get_command(app)]
+    waiting = [command()]
     while waiting:
-        command = waiting.pop()
-        waiting.extend(getattr(command, "commands", {}).values())
-        yield from filter(None, (command.help, *(getattr(p, "help", "") for p in command.params)))
+        tree = waiting.pop()
+        waiting.extend(getattr(tree, "commands", {}).values())
+        yield from filter(None, (getattr(each, "help", "") for each in (tree, *tree.params)))
 
 
 def _is_error(kind: object) -> bool:

@@ -26,9 +26,9 @@ about it. `code` is stable: it crosses process borders and names the class on th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, TypeAlias, Union
+from typing import Any, ClassVar, TypeAlias, Union
 
 Value: TypeAlias = Union[str, int, float, "Message"]
 
@@ -48,10 +48,32 @@ class Message:
     def __str__(self) -> str:
         return self.template.format_map(self.values) if self.values else self.template
 
+    def json(self) -> dict[str, Any]:
+        """As JSON: {"template": …, "values": {…}}; messages among the values likewise."""
+        values = {n: v.json() if isinstance(v, Message) else v for n, v in self.values.items()}
+        return {"template": self.template, "values": values}
+
+    @classmethod
+    def from_json(cls, data: Any) -> Message:
+        """What `json` made. Raises ValueError for anything else."""
+        if not isinstance(data, dict) or not isinstance(data.get("template"), str):
+            raise ValueError("no message")
+        values = {
+            name: cls.from_json(value) if isinstance(value, dict) else value
+            for name, value in dict(data.get("values", {})).items()
+        }
+        return cls(data["template"], values)
+
 
 def message(template: str, /, **values: object) -> Message:
     """A message of any values: errors become their messages, all but numbers becomes text."""
     return Message(template, {name: _value(value) for name, value in values.items()})
+
+
+def joined(separator: str, messages: Iterable[Message]) -> Message:
+    """Several messages in a row; `separator` is punctuation and is not translated."""
+    values = {f"m{number}": each for number, each in enumerate(messages)}
+    return Message(separator.join(f"{{{name}}}" for name in values), values)
 
 
 def system_reason(error: OSError) -> Message:

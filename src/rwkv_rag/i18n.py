@@ -43,8 +43,13 @@ def in_language(language: Language) -> Iterator[None]:
         _language.reset(token)
 
 
-def _(text: str | Message | RagError, /, **values: object) -> str:
-    """`text` in the current language, with `values` in place; an error's or a message's own."""
+def _(text: str | Message | RagError | None, /, **values: object) -> str:
+    """`text` in the current language, with `values` in place; an error's or a message's own.
+
+    Nothing for None, so that an optional reason can be shown as it is.
+    """
+    if text is None:
+        return ""
     if isinstance(text, RagError):
         text = text.message
     return _translated(message(text, **values) if isinstance(text, str) else text)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from rwkv_rag.errors import Message
 from rwkv_rag.types import (
     Chunk,
     Delta,
@@ -131,7 +132,7 @@ class Knowledge(Protocol):
     def chunk(self, name: str, chunk_id: str) -> Chunk:
         """A stored chunk. Raises NotFound."""
 
-    def verify(self, name: str) -> list[str]:
+    def verify(self, name: str) -> list[Message]:
         """Every way in which stored data contradicts itself; empty when index = truth."""
 
     def rebuild(self, name: str) -> None:

@@ -231,7 +231,7 @@ class MemoryKnowledge:
             try:
                 yield self._add(base, _text_document(path), done, len(paths))
             except UnreadableDocument as error:
-                yield IndexEvent("skipped", path.name, done, len(paths), reason=str(error))
+                yield IndexEvent("skipped", path.name, done, len(paths), reason=error.message)
 
     def add(self, name: str, documents: Sequence[Document]) -> Iterator[IndexEvent]:
         base = self.base(name)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from rwkv_rag.errors import Message
+
 Language = Literal["zh", "en"]
 
 
@@ -101,7 +103,7 @@ class IndexEvent:
     total: int
     chunks_done: int = 0
     chunks_total: int = 0
-    reason: str = ""
+    reason: Message | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +274,7 @@ class TuneJob:
     eta_s: float | None = None
     lr: float = 0.0
     memory_bytes: int = 0
-    reason: str = ""
+    reason: Message | None = None
     before: float | None = None
     after: float | None = None
 
@@ -285,7 +287,7 @@ class TuneEstimate:
     available_bytes: int
     trainable: int
     seconds: float | None = None
-    cheaper: tuple[str, ...] = ()
+    cheaper: tuple[Message, ...] = ()
 
     @property
     def fits(self) -> bool:
@@ -362,5 +364,5 @@ class ServiceStatus:
     address: str
     restarts: int = 0
     memory_bytes: int = 0
-    reason: str = ""
+    reason: Message | None = None
     queue: QueueStatus | None = None

@@ -88,6 +88,6 @@ def fault(answer: httpx.Response) -> dict[str, Any]:
     """The error of a response, which has to be in OpenAI's shape and nothing else."""
     body = answer.json()
     assert set(body) == {"error"}
-    assert set(body["error"]) == {"message", "type", "param", "code"}
+    assert set(body["error"]) == {"message", "type", "param", "code", "template", "values"}
     found: dict[str, Any] = body["error"]
     return found

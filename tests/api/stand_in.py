@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from rwkv_rag.errors import InputError, NotFound
+from rwkv_rag.errors import InputError, Message, NotFound
 from rwkv_rag.types import (
     QueueStatus,
     ServiceStatus,
@@ -23,7 +23,7 @@ class StandInTuner:
         self.known: dict[str, TuneJob] = {}
 
     def estimate(self, settings: TuneSettings) -> TuneEstimate:
-        return TuneEstimate(1000, 2000, 10, None, ("batch 2",))
+        return TuneEstimate(1000, 2000, 10, None, (Message("batch 2"),))
 
     def start(self, settings: TuneSettings) -> TuneJob:
         id = f"job{len(self.known)}"

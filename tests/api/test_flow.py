@@ -58,7 +58,7 @@ def sent(taken: Taken, form: Form | None, *, stop_after: int | None = None) -> l
             await gone.wait()
             return {"type": "http.disconnect"}
 
-        flow = Flow(taken, form=form, slots=Slots(), language="zh")
+        flow = Flow(taken, form=form, slots=Slots())
         with anyio.fail_after(10):
             await flow({"type": "http"}, receive, send)
 
@@ -109,7 +109,7 @@ def test_what_was_opened_is_closed_even_where_the_client_was_gone_from_the_start
         async def receive() -> Any:
             return {"type": "http.disconnect"}
 
-        flow = Flow(steps(), form=form, slots=Slots(), language="en")
+        flow = Flow(steps(), form=form, slots=Slots())
         await flow({"type": "http"}, receive, send)
 
     anyio.run(run)
@@ -151,7 +151,7 @@ def test_a_body_that_nobody_wanted_does_not_spoil_the_answer() -> None:
         async def receive() -> Any:
             raise HTTPException(413)
 
-        flow = Flow(Taken([{"a": 1}]), form=LINES, slots=Slots(), language="en")
+        flow = Flow(Taken([{"a": 1}]), form=LINES, slots=Slots())
         await flow({"type": "http"}, receive, send)
 
     anyio.run(run)

@@ -13,6 +13,7 @@ import pytest
 
 from rwkv_rag.cli.main import run
 from rwkv_rag.config import Settings
+from rwkv_rag.i18n import in_language
 
 from ..running import services
 
@@ -55,6 +56,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     module = metafunc.module.__name__.rpartition(".")[2]
     if "cli" in metafunc.fixturenames and module in BOTH_WAYS:
         metafunc.parametrize("cli", ["here", "services"], indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def english() -> Iterator[None]:
+    """Commands set the language of the context they run in; the next test begins in English."""
+    with in_language("en"):
+        yield
 
 
 @pytest.fixture

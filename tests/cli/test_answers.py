@@ -37,7 +37,7 @@ def test_nothing_a_document_says_moves_the_cursor(text: str) -> None:
 
 @given(st.lists(st.text(max_size=20), max_size=5))
 def test_the_lines_of_a_written_answer_survive_its_control_characters(pieces: list[str]) -> None:
-    screen = Screen("en")
+    screen = Screen()
     screen.out = Console(file=io.StringIO(), markup=False, highlight=False, soft_wrap=True)
     text = "".join(pieces)
     stream(screen, [*map(Delta, pieces), Answer(text, False)])
@@ -47,12 +47,12 @@ def test_the_lines_of_a_written_answer_survive_its_control_characters(pieces: li
 
 
 def test_what_is_said_holds_no_control_characters() -> None:
-    screen = Screen("en")
-    assert screen.text("created {name}", name="a\x1b[31m\nb") == "created a[31m b"
+    screen = Screen()
+    assert screen.translate("created {name}", name="a\x1b[31m\nb") == "created a[31m b"
 
 
 def test_a_document_cannot_speak_rich_markup() -> None:
-    screen = Screen("en")
+    screen = Screen()
     screen.out = Console(file=io.StringIO(), markup=False, highlight=False, soft_wrap=True)
     quote = "[red]not red[/red] \x1b[31mnor this"
     citation = Citation("[bold]d.txt", 2, 0, len(quote), quote, "c")

@@ -14,7 +14,7 @@ import pytest
 from rwkv_rag import builders
 from rwkv_rag.cli import tune
 from rwkv_rag.cli.tune_options import HELP
-from rwkv_rag.errors import InputError, NotFound
+from rwkv_rag.errors import InputError, NotFound, message
 from rwkv_rag.services.contracts import TUNER
 from rwkv_rag.services.serve import Export, serve
 from rwkv_rag.types import TuneEstimate, TuneJob, TuneSettings
@@ -33,7 +33,9 @@ class StandIn:
 
     def estimate(self, settings: TuneSettings) -> TuneEstimate:
         self.asked = settings
-        return TuneEstimate(3_000_000_000, self.free, 65_536, 90.0, ("batch 1", "checkpointing"))
+        return TuneEstimate(
+            3_000_000_000, self.free, 65_536, 90.0, (Message("batch 1"), Message("checkpointing"))
+        )
 
     def start(self, settings: TuneSettings) -> TuneJob:
         if settings.steps < 1:
@@ -150,8 +152,12 @@ def test_ctrl_c_stops_the_watching_and_not_the_job(
 
 
 def test_a_failed_job_ends_in_one_line_and_code_2(cli: Cli, tuner: StandIn) -> None:
-    reason = (
-        "the loss is nan at step 4; nothing was learned yet: start again with a lower lr than 1"
+    reason = message(
+        "{what} at step {step}; {kept}: start again with a lower lr than {lr:g}",
+        what=message("the loss is {value:g}", value=float("nan")),
+        step=4,
+        kept=message("nothing was learned yet"),
+        lr=1.0,
     )
     tuner.end = {"status": "failed", "reason": reason}
     ran = cli("tune", "start", "state", "--data", "d.jsonl")

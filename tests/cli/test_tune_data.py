@@ -25,8 +25,8 @@ ROWS = [
 def commands(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both commands at the root, wherever the program itself has them."""
 
-    def command(language: Any) -> Any:
-        app = typer.Typer(cls=main.InterruptibleGroup, pretty_exceptions_enable=False)
+    def command() -> Any:
+        app = typer.Typer(cls=main.CommandGroup, pretty_exceptions_enable=False)
         app.command("data")(tune_data.data)
         app.command("rows")(tune_data.rows)
         app.command("index")(main.index.index)

@@ -19,6 +19,8 @@ from rwkv_rag.cli.screen import Screen
 from rwkv_rag.cli.up import Told
 from rwkv_rag.config import file
 from rwkv_rag.config.ragq import Ragq
+from rwkv_rag.errors import message
+from rwkv_rag.i18n import in_language
 
 from ..processes.upping import COMMAND, QUEUES, Up, environment, eventually, free_port, run
 from .conftest import Cli, english_left
@@ -203,7 +205,7 @@ def test_who_cannot_join_is_told_why(here: Cli, arguments: tuple[str, ...], said
 
 
 def test_who_stops_is_told_which_fine_tunings_go_on(capsys: pytest.CaptureFixture[str]) -> None:
-    Told(Screen("en")).stopping(["4f1a"])
+    Told(Screen()).stopping(["4f1a"])
     assert "fine-tuning 4f1a goes on by itself; follow it with rwkv-rag tune show 4f1a" in (
         capsys.readouterr().err
     )
@@ -212,7 +214,8 @@ def test_who_stops_is_told_which_fine_tunings_go_on(capsys: pytest.CaptureFixtur
 def test_lines_of_processes_are_in_the_readers_language(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    Told(Screen("zh")).wrote("llm-1", "no such model file: a.pth")
+    with in_language("zh"):
+        Told(Screen()).wrote("llm-1", message("no such model file: {model}", model="a.pth"))
     said = capsys.readouterr().err
     assert said.startswith("llm-1        | ") and "a.pth" in said and "no such" not in said
 

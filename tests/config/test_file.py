@@ -13,8 +13,16 @@ from hypothesis import strategies as st
 from rwkv_rag.config import file, place, ragq
 from rwkv_rag.config.ragq import Ragq
 from rwkv_rag.config.renamed import BETTER
-from rwkv_rag.errors import InputError
-from rwkv_rag.messages import explain
+from rwkv_rag.errors import InputError, RagError
+from rwkv_rag.i18n import _, in_language
+
+
+def chinese(error: Exception) -> str:
+    """The error's message in Chinese."""
+    assert isinstance(error, RagError)
+    with in_language("zh"):
+        return _(error)
+
 
 SHIPPED = Path(__file__).parents[2] / "ragq.yml"
 Write = Callable[[str | bytes], Path]
@@ -126,7 +134,7 @@ def test_what_is_wrong_is_said_in_chinese_too(write: Write, content: str | bytes
     path = write(content)
     with pytest.raises(InputError) as caught:
         file.read(path)
-    said = explain(caught.value, "zh")
+    said = chinese(caught.value)
     assert said != str(caught.value)
     assert "allowed" not in said and " is " not in said.replace(str(path), "")
 

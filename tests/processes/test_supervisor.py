@@ -197,7 +197,9 @@ def test_a_process_that_cannot_work_is_given_up_and_the_others_go_on(up: Start, 
     running = up("--model", str(home / "model.safetensors"), "--only", "llm,tuning").ready()
     status = running.status()
     assert (status["llm"].state, status["tuning"].state) == ("failed", "ready")
-    assert status["llm"].reason.startswith("llm-1: model.safetensors: not a file but a directory")
+    assert str(status["llm"].reason).startswith(
+        "llm-1: model.safetensors: not a file but a directory"
+    )
     assert status["llm"].restarts == 0
     assert "llm-1: failed (" in running.text
 

@@ -20,8 +20,16 @@ from rwkv_rag.errors import (
     NotFound,
     RagError,
 )
-from rwkv_rag.messages import explain
+from rwkv_rag.i18n import _, in_language
 from rwkv_rag.rwkv.tuned import MANIFEST, Shelf, Tuned
+
+
+def chinese(error: Exception) -> str:
+    """The error's message in Chinese."""
+    assert isinstance(error, RagError)
+    with in_language("zh"):
+        return _(error)
+
 
 STATE = Tuned("诗", "state", "ab" * 32, "builtin", "state", steps=200, before=2.5, after=1.25)
 ADAPTER = replace(STATE, name="b", kind="adapter", method="lora", rank=16, parts=("att", "ffn"))
@@ -154,7 +162,7 @@ def test_what_goes_wrong_is_said_in_chinese(shelf: Shelf) -> None:
     for action in wrong:
         with pytest.raises(RagError) as caught:
             action()
-        said = explain(caught.value, "zh")
+        said = chinese(caught.value)
         assert "微调" in said and said != str(caught.value), said
 
 

@@ -12,11 +12,19 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from rwkv_rag.errors import CorruptData, InputError, ModelMismatch, NotFound, RagError
-from rwkv_rag.messages import explain
+from rwkv_rag.i18n import _, in_language
 from rwkv_rag.rwkv.adapter import Adapter, merged
 from rwkv_rag.rwkv.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from rwkv_rag.rwkv.random_weights import Ranks, random_tensors
 from rwkv_rag.tuning import formats
+
+
+def chinese(error: Exception) -> str:
+    """The error's message in Chinese."""
+    assert isinstance(error, RagError)
+    with in_language("zh"):
+        return _(error)
+
 
 RANKS = Ranks(8, 12, 4, 16)
 KEY, OUT, FFN = "blocks.1.att.key", "blocks.0.att.output", "blocks.1.ffn.value"
@@ -248,7 +256,7 @@ def test_a_file_cut_short_is_refused_in_one_line(base, tmp_path, name) -> None:
 
 def in_one_chinese_line(error: Exception) -> None:
     assert isinstance(error, RagError) and "\n" not in str(error)
-    said = explain(error, "zh")
+    said = chinese(error)
     assert any("\u4e00" <= char <= "\u9fff" for char in said), said
 
 

@@ -133,7 +133,7 @@ def test_a_waiting_job_can_be_stopped_and_a_broken_one_says_why(
     turn.release()
     job = until(jobs, broken.id, ended)
     assert job.status == "failed"
-    assert job.reason.startswith(f"{data} line 251: ")
+    assert str(job.reason).startswith(f"{data} line 251: ")
     assert "line 251" in jobs.logs(broken.id)
     assert "Traceback" not in jobs.logs(broken.id)
 

@@ -95,8 +95,8 @@ def test_a_damaged_row_fails_alone(ledger: Ledger, settings: Make, tmp_path: Pat
     assert [job.settings.name for job in ledger.jobs()] == ["good", bad]
     assert ledger.find(good).status == "waiting"
     failed = ledger.find(bad)
-    assert (
-        failed.status == "failed" and f"the settings of job {bad} cannot be read" in failed.reason
+    assert failed.status == "failed" and f"the settings of job {bad} cannot be read" in str(
+        failed.reason
     )
 
 

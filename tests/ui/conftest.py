@@ -13,6 +13,7 @@ pytest.importorskip("streamlit", reason="the pages need streamlit: pip install '
 
 from rwkv_rag import app
 from rwkv_rag.config import Settings
+from rwkv_rag.i18n import in_language
 from rwkv_rag.ui import parts
 
 
@@ -25,6 +26,13 @@ def opened(settings: Settings) -> Iterator[app.Client]:
     finally:
         parts.close()
         parts._configured.clear()
+
+
+@pytest.fixture(autouse=True)
+def english() -> Iterator[None]:
+    """Pages set the language of the context they run in; the next test begins in English."""
+    with in_language("en"):
+        yield
 
 
 @pytest.fixture

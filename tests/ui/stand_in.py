@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from rwkv_rag.errors import InputError, NotFound
+from rwkv_rag.errors import InputError, Message, NotFound
 from rwkv_rag.types import TuneEstimate, TuneJob, TuneSettings
 
 FREE = 4_000_000_000
@@ -22,7 +22,7 @@ class StandInTuner:
         if not settings.name:
             raise InputError("'' is no name")
         needed = settings.batch * settings.context * 1_000_000
-        cheaper = ("batch 1",) if needed > FREE else ()
+        cheaper = (Message("batch 1"),) if needed > FREE else ()
         return TuneEstimate(needed, FREE, 262_144, 0.3 * settings.steps, cheaper)
 
     def start(self, settings: TuneSettings) -> TuneJob:

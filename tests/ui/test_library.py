@@ -11,7 +11,9 @@ from streamlit.testing.v1 import AppTest  # isort: skip
 
 def script() -> None:
     from rwkv_rag.ui import library
+    from rwkv_rag.ui.language import use_session_language
 
+    use_session_language()
     library.page()
 
 

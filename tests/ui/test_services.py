@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from rwkv_rag import app
-from rwkv_rag.errors import Busy, Unreachable
+from rwkv_rag.errors import Busy, Message, Unreachable
 from rwkv_rag.types import QueueStatus, ServiceStatus, WorkerStatus
 
 from .conftest import parts as _parts  # noqa: F401  (skips this file without streamlit)
@@ -21,7 +21,7 @@ QUEUE = QueueStatus(
 )
 LLM = ServiceStatus("llm", "ready", "ipc://x", restarts=3, memory_bytes=480_000_000, queue=QUEUE)
 UI = ServiceStatus("ui", "ready", "http://127.0.0.1:8501", memory_bytes=60_000_000)
-FAILED = ServiceStatus("api", "failed", "http://127.0.0.1:8600", reason="api: exit code 2")
+FAILED = ServiceStatus("api", "failed", "http://127.0.0.1:8600", reason=Message("api: exit code 2"))
 
 
 class StandIn:
@@ -56,7 +56,9 @@ def supervision(shared: app.Client) -> StandIn:
 
 def script() -> None:
     from rwkv_rag.ui import services
+    from rwkv_rag.ui.language import use_session_language
 
+    use_session_language()
     services.page()
 
 

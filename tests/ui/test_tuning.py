@@ -37,7 +37,9 @@ def script() -> None:
     import streamlit as st
 
     from rwkv_rag.ui import chat, tuning
+    from rwkv_rag.ui.language import use_session_language
 
+    use_session_language()
     pages = [
         st.Page(tuning.page, url_path="tuning", default=True),
         st.Page(chat.page, url_path="chat"),

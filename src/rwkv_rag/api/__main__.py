@@ -18,13 +18,12 @@ import logging
 import sys
 from pathlib import Path
 
-from rwkv_rag import config
+from rwkv_rag import config, i18n
 from rwkv_rag.api.options import Options, is_loopback
 from rwkv_rag.api.server import serve
 from rwkv_rag.api.token import kept_token, read_token
 from rwkv_rag.errors import RagError
-from rwkv_rag.messages import explain
-from rwkv_rag.types import Language
+from rwkv_rag.i18n import _
 
 USER_ERROR = 2
 
@@ -44,9 +43,8 @@ def main() -> None:
         )
         serve(settings, _options(given, settings.home))
     except RagError as error:
-        language: Language = given.lang or "en"
-        word = "错误" if language == "zh" else "error"
-        sys.stderr.write(f"{word}: {explain(error, language)}\n")
+        with i18n.in_language(given.lang or "en"):
+            sys.stderr.write(_("error") + f": {_(error)}\n")
         sys.exit(USER_ERROR)
 
 

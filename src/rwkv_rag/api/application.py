@@ -31,6 +31,7 @@ from rwkv_rag.api.measures import Measured
 from rwkv_rag.api.rest import asking, bases, documents, services, tuning
 from rwkv_rag.api.v1 import chat, models, vectors
 from rwkv_rag.errors import RagError
+from rwkv_rag.i18n import in_language
 
 SHORT_REQUESTS = 64
 """Threads for requests that are answered in one go; streams have their own (`flow.Slots`)."""
@@ -100,5 +101,5 @@ def _answer_errors(app: FastAPI) -> None:
 
 def _told(request: Request, fault: Fault) -> Response:
     context: Context = request.app.state.context
-    language = language_of(request.headers.get("accept-language"), context.language)
-    return refusal(fault, language)
+    with in_language(language_of(request.headers.get("accept-language"), context.language)):
+        return refusal(fault)

@@ -1,6 +1,6 @@
 """What every endpoint works with: the parts of the program, the options, the figures.
 
-An endpoint says `here: Here` and gets it; `language: Asked` is the language of its caller.
+An endpoint takes it as a parameter `here: Here`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from rwkv_rag.api.flow import Flow, Form, Slots, Step
-from rwkv_rag.api.language import language_of
 from rwkv_rag.api.measures import Measures
 from rwkv_rag.api.options import Options
 from rwkv_rag.api.readiness import Readiness
@@ -35,21 +34,15 @@ class Context:
     supervision: Supervision | None = None
     slots: Slots = field(default_factory=Slots)
 
-    def flow(self, steps: Iterator[Step], language: Language, form: Form | None = None) -> Flow:
+    def flow(self, steps: Iterator[Step], form: Form | None = None) -> Flow:
         """Steps as a response: sent one by one in `form`, or gathered into one JSON object."""
-        return Flow(steps, form=form, slots=self.slots, language=language)
+        return Flow(steps, form=form, slots=self.slots)
 
 
-# Coroutines, so that the framework does not hand them to a thread.
+# A coroutine, so that the framework does not hand it to a thread.
 async def _context(request: Request) -> Context:
     context: Context = request.app.state.context
     return context
 
 
-async def _language(request: Request) -> Language:
-    context: Context = request.app.state.context
-    return language_of(request.headers.get("accept-language"), context.language)
-
-
 Here = Annotated[Context, Depends(_context)]
-Asked = Annotated[Language, Depends(_language)]

@@ -12,9 +12,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from rwkv_rag import errors
-from rwkv_rag.errors import RagError
-from rwkv_rag.messages import explain_reason
-from rwkv_rag.types import Language
+from rwkv_rag.errors import Message, RagError, message
+from rwkv_rag.i18n import _
+from rwkv_rag.validation import problem_text
 
 STATUS: Mapping[type[RagError], int] = {
     errors.InputError: 400,
@@ -52,12 +52,18 @@ CODES: Mapping[int, str] = {  # of refusals that have no class of ours
 
 
 class ErrorDetail(BaseModel):
-    """`param` names the field that is at fault, `code` is stable and for programs."""
+    """`param` names the wrong field; `code` is stable, for programs.
+
+    `message` is in the language that was asked for; `template` is the English text with named
+    placeholders, `values` fills them. A value that is a text of its own has both again.
+    """
 
     message: str
     type: str
     param: str | None
     code: str
+    template: str
+    values: dict[str, Any]
 
 
 class ErrorBody(BaseModel):
@@ -81,23 +87,24 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What a client is told; `message` is English until `body` puts it into a language."""
+    """An error as a response: its text, and what HTTP needs beside it."""
 
     status: int
-    message: str
+    message: Message
     code: str
     param: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
 
-    def body(self, language: Language) -> dict[str, Any]:
-        """The JSON object in OpenAI's shape."""
+    def body(self) -> dict[str, Any]:
+        """The JSON object in OpenAI's shape, in the current language."""
         server = "server_error" if self.status >= 500 else "invalid_request_error"
         return {
             "error": {
-                "message": explain_reason(self.message, language),
+                "message": _(self.message),
                 "type": TYPES.get(self.status, server),
                 "param": self.param,
                 "code": self.code,
+                **self.message.json(),
             }
         }
 
@@ -110,31 +117,35 @@ def status_of(error: RagError) -> int:
 def fault_of(error: Exception) -> Fault:
     """What a client is told of an exception; of what is not ours, nothing that was in it."""
     if isinstance(error, Refused):
-        return Fault(error.status, str(error), error.code, error.param, _headers(error.error))
+        return Fault(
+            error.status, error.error.message, error.code, error.param, _headers(error.error)
+        )
     if isinstance(error, RagError):
-        return Fault(status_of(error), str(error), error.code, headers=_headers(error))
-    return Fault(500, "a mistake in the program; its log says more", "internal")
+        return Fault(status_of(error), error.message, error.code, headers=_headers(error))
+    return Fault(500, message("a mistake in the program; its log says more"), "internal")
 
 
 def fault_of_status(status: int, headers: Mapping[str, str] | None = None) -> Fault:
     """What a client is told where the web framework itself refuses."""
     said = {
-        404: "there is nothing at this address; see /docs",
-        405: "this address does not take that method; see /docs",
-        413: "the request is too large",
+        404: message("there is nothing at this address; see /docs"),
+        405: message("this address does not take that method; see /docs"),
+        413: message("the request is too large"),
     }
-    message = said.get(status, "the request cannot be read")
+    text = said.get(status, message("the request cannot be read"))
     code = CODES.get(status, "input" if status < 500 else "internal")
-    return Fault(status, message, code, headers=dict(headers or {}))
+    return Fault(status, text, code, headers=dict(headers or {}))
 
 
 def fault_of_fields(problems: Sequence[Mapping[str, Any]]) -> Fault:
     """What a client is told of a request that does not fit its schema: the first problem."""
-    problem = problems[0] if problems else {"type": "", "loc": (), "msg": "it cannot be read"}
+    problem = problems[0] if problems else {"type": "", "loc": ()}
     param = _path(problem["loc"])
     nothing = not param and problem["type"] == "missing"
-    said = "the body is missing" if nothing else _said(problem)
-    return Fault(400, f"{param}: {said}" if param else said, "input", param or None)
+    text = message("the body is missing") if nothing else problem_text(problem)
+    if param:
+        text = message("{param}: {problem}", param=param, problem=text)
+    return Fault(400, text, "input", param or None)
 
 
 def _headers(error: RagError) -> dict[str, str]:
@@ -143,43 +154,6 @@ def _headers(error: RagError) -> dict[str, str]:
     if isinstance(error, errors.NotAllowed):
         found["WWW-Authenticate"] = "Bearer"
     return found
-
-
-SENTENCES: Mapping[str, str] = {  # pydantic's kinds of problem, in our words
-    "missing": "this field is required",
-    "extra_forbidden": "there is no such field",
-    "string_type": "give a text",
-    "bool_type": "give true or false",
-    "int_type": "give a whole number",
-    "int_from_float": "give a whole number",
-    "int_parsing": "give a whole number",
-    "float_type": "give a number",
-    "float_parsing": "give a number",
-    "finite_number": "give a finite number",
-    "list_type": "give a list",
-    "dict_type": "give an object",
-    "model_type": "give an object",
-    "model_attributes_type": "give an object",
-    "none_required": "leave it out",
-    "literal_error": "give one of {expected}",
-    "greater_than_equal": "give at least {ge}",
-    "greater_than": "give more than {gt}",
-    "less_than_equal": "give at most {le}",
-    "less_than": "give less than {lt}",
-    "string_too_short": "give at least {min_length} characters",
-    "string_too_long": "give at most {max_length} characters",
-    "too_short": "give at least {min_length} of them",
-    "too_long": "give at most {max_length} of them",
-    "json_invalid": "the body is not JSON",
-    "value_error": "{error}",
-}
-
-
-def _said(problem: Mapping[str, Any]) -> str:
-    template = SENTENCES.get(str(problem["type"]))
-    if template is None:
-        return "it cannot be used"
-    return template.format_map({k: str(v) for k, v in problem.get("ctx", {}).items()})
 
 
 def _path(place: Sequence[str | int]) -> str:

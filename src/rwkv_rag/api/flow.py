@@ -21,7 +21,6 @@ from starlette.types import Receive, Scope, Send
 from rwkv_rag.api.faults import fault_of
 from rwkv_rag.api.json import encoded
 from rwkv_rag.errors import RagError
-from rwkv_rag.types import Language
 
 AT_ONCE = 128
 """Streams that may wait for their next step at the same moment; each holds a thread meanwhile."""
@@ -69,16 +68,13 @@ class Slots:
 class Flow(Response):
     """Sends the steps of an iterator in a form, or (no form) its last step as one JSON object."""
 
-    def __init__(
-        self, steps: Iterator[Step], *, form: Form | None, slots: Slots, language: Language
-    ) -> None:
+    def __init__(self, steps: Iterator[Step], *, form: Form | None, slots: Slots) -> None:
         self.status_code = 200
         self.background = None
         self._steps = steps
         self._failed = False
         self._form = form
         self._slots = slots
-        self._language = language
         media_type = form.media_type if form else "application/json"
         self.media_type = media_type
         self.init_headers({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
@@ -150,7 +146,7 @@ class Flow(Response):
             if not isinstance(error, RagError):
                 _log.exception("a stream failed")
             self._failed = True
-            return {"type": "error", **fault_of(error).body(self._language)}
+            return {"type": "error", **fault_of(error).body()}
 
     async def _in_thread(self, work: Any) -> Any:
         return await to_thread.run_sync(work, limiter=self._slots.limiter)

@@ -21,13 +21,14 @@ from rwkv_rag.api.faults import Fault, Refused, fault_of
 from rwkv_rag.api.language import language_of
 from rwkv_rag.api.options import Options, is_loopback
 from rwkv_rag.errors import InputError, NotAllowed, RagError
+from rwkv_rag.i18n import in_language
 from rwkv_rag.types import Language
 
 OPEN = frozenset({"/", "/docs", "/health", "/ready", "/openapi.json"})
 
 
 class Gate:
-    """Lets a request through to `app`, or answers it with the reason why not."""
+    """Passes a request on to `app` in the language of its caller, or refuses it."""
 
     def __init__(self, app: ASGIApp, options: Options, language: Language) -> None:
         self._app = app
@@ -39,13 +40,13 @@ class Gate:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        try:
-            limit = self._checked(scope["path"], headers)
-        except (Refused, RagError) as error:
-            language = language_of(headers.get("accept-language"), self._language)
-            await refusal(fault_of(error), language)(scope, receive, send)
-            return
-        await self._app(scope, _Limited(receive, limit), send)
+        with in_language(language_of(headers.get("accept-language"), self._language)):
+            try:
+                limit = self._checked(scope["path"], headers)
+            except (Refused, RagError) as error:
+                await refusal(fault_of(error))(scope, receive, send)
+                return
+            await self._app(scope, _Limited(receive, limit), send)
 
     def _checked(self, path: str, headers: Headers) -> int:
         """The most bytes this request may have. Raises what is wrong with it."""
@@ -80,9 +81,9 @@ class _Limited:
         return message
 
 
-def refusal(fault: Fault, language: Language) -> JSONResponse:
+def refusal(fault: Fault) -> JSONResponse:
     """A fault as a response."""
-    return JSONResponse(fault.body(language), fault.status, dict(fault.headers))
+    return JSONResponse(fault.body(), fault.status, dict(fault.headers))
 
 
 def _too_large(limit: int) -> Refused:

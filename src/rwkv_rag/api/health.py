@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 from fastapi import APIRouter, Response
 
-from rwkv_rag.api.context import Asked, Here
+from rwkv_rag.api.context import Here
 from rwkv_rag.api.json import Json
 from rwkv_rag.api.v1.shapes import Reply
-from rwkv_rag.messages import explain
+from rwkv_rag.i18n import _
 
 router = APIRouter(tags=["Health"])
 
@@ -43,10 +43,10 @@ async def health() -> dict[str, str]:
     response_model=Ready,
     responses={503: {"model": Ready, "description": "Not yet; see the reasons."}},
 )
-def ready(here: Here, language: Asked) -> Response:
+def ready(here: Here) -> Response:
     """200 as soon as all of them do, 503 with the reasons until then."""
     found = here.readiness.look()
-    said = {name: explain(error, language) if error else "ok" for name, error in found.items()}
+    said = {name: _(error) if error else "ok" for name, error in found.items()}
     fine = not any(found.values())
     body: dict[str, Any] = {"ready": fine, "services": said}
     return Json(body, 200 if fine else 503, {} if fine else {"Retry-After": "1"})

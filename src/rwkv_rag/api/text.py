@@ -6,6 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from rwkv_rag.errors import message
+from rwkv_rag.validation import FieldError
+
 LONGEST_NAME = 512
 
 
@@ -18,7 +21,7 @@ def _whole(text: Any) -> Any:
 
 def _shown(text: str) -> str:
     if not text.strip() or not text.isprintable():
-        raise ValueError("the name is empty or has characters that cannot be shown")
+        raise FieldError(message("the name is empty or has characters that cannot be shown"))
     return text
 
 

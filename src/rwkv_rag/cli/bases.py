@@ -10,13 +10,17 @@ from rich.table import Table
 from rwkv_rag import records
 from rwkv_rag.cli.options import Connect, Home, Json, Key, session
 from rwkv_rag.cli.screen import Screen, printable
-from rwkv_rag.errors import CorruptData
-from rwkv_rag.messages import explain_reason
+from rwkv_rag.errors import CorruptData, Message
+from rwkv_rag.i18n import N_
 from rwkv_rag.types import DocumentInfo, KnowledgeBase
 
 Name = Annotated[str, typer.Argument(help="Name of the knowledge base.")]
 
 app = typer.Typer(no_args_is_help=True)
+BASE_COLUMNS = (
+    *(N_("name"), N_("documents"), N_("passages"), N_("size/overlap")),
+    N_("embedding model"),
+)
 
 
 @app.command("list")
@@ -56,7 +60,7 @@ def show(
         problems = parts.knowledge.verify(name)
     if json:
         rows = [records.document_record(info) for info in documents]
-        record = {**records.base_record(base), "documents": rows, "problems": problems}
+        record = {**records.base_record(base), "documents": rows, "problems": [*map(str, problems)]}
         return here.screen.json(record)
     here.screen.out.print(_bases_table(here.screen, [base]))
     here.screen.out.print(_documents_table(here.screen, documents))
@@ -134,20 +138,25 @@ def delete(
 
 
 def _confirmed(screen: Screen, name: str, documents: int) -> bool:
-    question = "delete {name} with its {documents} documents?"
-    return typer.confirm(screen.text(question, name=name, documents=documents), err=True)
+    question = N_("delete {name} with its {documents} documents?")
+    return typer.confirm(screen.translate(question, name=name, documents=documents), err=True)
 
 
-def _report(screen: Screen, problems: list[str]) -> None:
+def _report(screen: Screen, problems: list[Message]) -> None:
     for problem in problems:
-        reason = explain_reason(problem, screen.language)
-        screen.note("problem: {reason}", style="yellow", reason=reason)
+        screen.note("problem: {reason}", style="yellow", reason=problem)
 
 
 def _bases_table(screen: Screen, bases: list[KnowledgeBase]) -> Table:
     table = Table(box=None, header_style="dim")
-    for title in ("name", "documents", "passages", "size/overlap", "embedding model"):
-        table.add_column(screen.text(title), no_wrap=True)
+    for title in (
+        N_("name"),
+        N_("documents"),
+        N_("passages"),
+        N_("size/overlap"),
+        N_("embedding model"),
+    ):
+        table.add_column(screen.translate(title), no_wrap=True)
     for base in bases:
         sizes = f"{base.chunk_size}/{base.chunk_overlap}"
         cells = (base.name, str(base.documents), str(base.chunks), sizes, base.embedding_model)
@@ -157,8 +166,8 @@ def _bases_table(screen: Screen, bases: list[KnowledgeBase]) -> Table:
 
 def _documents_table(screen: Screen, documents: list[DocumentInfo]) -> Table:
     table = Table(box=None, header_style="dim")
-    for title in ("document", "kind", "characters", "pages", "passages"):
-        table.add_column(screen.text(title), overflow="fold")
+    for title in (N_("document"), N_("kind"), N_("characters"), N_("pages"), N_("passages")):
+        table.add_column(screen.translate(title), overflow="fold")
     for info in documents:
         pages = str(info.pages or "")
         cells = (info.name, info.media_type, str(info.characters), pages, str(info.chunks))

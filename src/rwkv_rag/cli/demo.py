@@ -94,7 +94,7 @@ def _index(here: Session, library: Knowledge) -> None:
     follow(here.screen, library.index(KB, [DOCUMENTS]))
     base, seconds = library.base(KB), perf_counter() - started
     for info in library.documents(KB):
-        pages = here.screen.text(", {pages} pages", pages=info.pages) if info.pages else ""
+        pages = here.screen.translate(", {pages} pages", pages=info.pages) if info.pages else ""
         here.screen.say(
             "  {name}: {characters} characters{pages}, {chunks} passages",
             name=info.name,

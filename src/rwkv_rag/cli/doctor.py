@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from rwkv_rag import i18n
 from rwkv_rag.cli.options import Connect, Home, Json, Key, Model
 from rwkv_rag.cli.screen import Screen, printable
 from rwkv_rag.cli.up import Config
+from rwkv_rag.i18n import N_, _
 
 if TYPE_CHECKING:
     from rwkv_rag.config.effective import Effective
     from rwkv_rag.diagnosis.finding import Finding
 
-STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+STYLES = {N_("ok"): "green", N_("warn"): "yellow", N_("fail"): "bold red"}
 FAILED = 1
 
 
@@ -31,13 +33,16 @@ def doctor(
     from rwkv_rag.config import effective
     from rwkv_rag.diagnosis.checks import findings
 
-    language = ctx.find_root().obj
-    screen = Screen(language)
-    found = []
+    screen, found = Screen(), []
 
     def load() -> Effective:
         return effective.load(
-            file=file, home=home, model=model, connect=connect, key=key, language=language
+            file=file,
+            home=home,
+            model=model,
+            connect=connect,
+            key=key,
+            language=i18n.language(),
         )
 
     for finding in findings(load):
@@ -46,7 +51,7 @@ def doctor(
             _show(screen, finding)
     counts = {state: sum(each.state == state for each in found) for state in STYLES}
     if json:
-        screen.json([_record(screen, finding) for finding in found])
+        screen.json([_record(finding) for finding in found])
     else:
         screen.say("{ok} fine, {warn} to look at, {fail} to mend", style="bold", **counts)
     raise typer.Exit(FAILED if counts["fail"] else 0)
@@ -56,30 +61,24 @@ def _show(screen: Screen, finding: Finding) -> None:
     from rich.cells import set_cell_size
     from rich.text import Text
 
-    from rwkv_rag.diagnosis import words
-
-    state = screen.text(finding.state)
-    about = words.term(finding.about, screen.language)
-    said = printable(words.said(finding, screen.language))
-    line = Text(set_cell_size(state, 6), style=STYLES[finding.state])
-    screen.out.print(line.append(f"{set_cell_size(about, 11)}{said}", style="default"))
-    if finding.mend:
-        screen.out.print(" " * 17 + "→ " + printable(words.mend(finding, screen.language)))
+    line = Text(set_cell_size(_(finding.state), 6), style=STYLES[finding.state])
+    found = f"{set_cell_size(_(finding.about), 11)}{printable(_(finding.text, **finding.values))}"
+    screen.out.print(line.append(found, style="default"))
+    if finding.advice:
+        screen.out.print(" " * 17 + "→ " + printable(_(finding.advice, **finding.values)))
     for row in finding.table if finding.state != "fail" else ():
-        cells = (set_cell_size(words.term(cell, screen.language), 10) for cell in row)
+        cells = (set_cell_size(_(cell), 10) for cell in row)
         screen.out.print(" " * 17 + "".join(cells).rstrip(), style="dim")
 
 
-def _record(screen: Screen, finding: Finding) -> dict[str, Any]:
-    from rwkv_rag.diagnosis import words
-
+def _record(finding: Finding) -> dict[str, Any]:
     record: dict[str, Any] = {
         "about": finding.about,
         "state": finding.state,
-        "said": words.said(finding, screen.language),
+        "said": _(finding.text, **finding.values),
     }
-    if finding.mend:
-        record["do"] = words.mend(finding, screen.language)
+    if finding.advice:
+        record["do"] = _(finding.advice, **finding.values)
     if finding.table:
         headings, *rows = finding.table
         record["table"] = [dict(zip(headings, row, strict=True)) for row in rows]

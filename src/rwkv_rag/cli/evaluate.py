@@ -13,6 +13,9 @@ from rwkv_rag.cli.options import Home, Json, Model, Tuned, session
 from rwkv_rag.cli.screen import Screen
 from rwkv_rag.config import FAKE
 from rwkv_rag.errors import InputError
+from rwkv_rag.i18n import N_
+
+STAGES = (N_("index"), N_("search"), N_("answer"))
 
 
 class Mode(str, Enum):
@@ -52,7 +55,7 @@ def evaluate(
     from rwkv_rag.evaluation import dataset
     from rwkv_rag.evaluation.report import evaluate as evaluated
 
-    titles = {stage: here.screen.text(stage) for stage in ("index", "search", "answer")}
+    titles = {stage: here.screen.translate(stage) for stage in STAGES}
     local = replace(here.settings, connect=app.OFF)
     with here.screen.progress("index") as bar, app.open_client(local) as client:
         report = evaluated(

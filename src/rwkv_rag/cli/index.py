@@ -15,8 +15,8 @@ from rwkv_rag.cli.options import DEFAULT_KB, Connect, Home, Kb, Key, session
 from rwkv_rag.cli.screen import Screen
 from rwkv_rag.config import Settings
 from rwkv_rag.errors import Busy, InputError, NotFound, RagError, system_reason
+from rwkv_rag.i18n import N_
 from rwkv_rag.interfaces import Knowledge
-from rwkv_rag.messages import explain_reason
 from rwkv_rag.types import IndexEvent, KnowledgeBase
 
 Outcome = Counter[str]
@@ -138,9 +138,9 @@ def _drop_if_empty(library: Knowledge, name: str) -> None:
 
 def _remark(screen: Screen, event: IndexEvent) -> None:
     """Why a document was skipped, or what of it could not be read."""
-    message = "skipped {document}: {reason}" if event.stage == "skipped" else "{document}: {reason}"
-    reason = explain_reason(event.reason, screen.language)
-    screen.note(message, style="yellow", document=event.document, reason=reason)
+    skipped, partial = N_("skipped {document}: {reason}"), N_("{document}: {reason}")
+    message = skipped if event.stage == "skipped" else partial
+    screen.note(message, style="yellow", document=event.document, reason=event.reason)
 
 
 def _summary(screen: Screen, base: KnowledgeBase, outcome: Outcome) -> None:

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from rwkv_rag.cli.options import Home, Json, Session, session
 from rwkv_rag.cli.screen import printable
+from rwkv_rag.i18n import N_
 
 if TYPE_CHECKING:
     from rwkv_rag.bus.keys import KeyStore
@@ -38,8 +39,8 @@ def show(ctx: typer.Context, json: Json = False, home: Home = None) -> None:
     if not peers:
         return here.screen.note("nobody else is let in; `rwkv-rag keys add NAME` makes a key")
     table = Table(box=None, header_style="dim")
-    for title in ("name", "public key"):
-        table.add_column(here.screen.text(title), no_wrap=True)
+    for title in (N_("name"), N_("public key")):
+        table.add_column(here.screen.translate(title), no_wrap=True)
     for name, key in peers.items():
         table.add_row(printable(name), key.decode())
     here.screen.out.print(table)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -15,13 +16,14 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from rwkv_rag import i18n
 from rwkv_rag.cli import api, ask, bases, demo, doctor, evaluate, index, keys, tune, ui, up
-from rwkv_rag.cli.messages import translate
 from rwkv_rag.cli.screen import printable
 from rwkv_rag.config import user_language
-from rwkv_rag.errors import RagError
-from rwkv_rag.messages import explain, explain_reason
+from rwkv_rag.errors import InputError, Message, NotFound, RagError, message
+from rwkv_rag.i18n import N_, _
 from rwkv_rag.types import Language
+from rwkv_rag.validation import SENTENCES, problem_text
 
 INTERRUPTED = 130
 USER_ERROR = 2
@@ -36,7 +38,8 @@ def run(arguments: Sequence[str]) -> int:
     try:
         language, rest = split_language(arguments)
     except RagError as error:
-        return _failed(str(error), "en")
+        i18n.set_language("en")
+        return _failed(error)
     code = _run(language, rest)
     try:
         sys.stdout.flush()
@@ -46,36 +49,67 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _run(language: Language, arguments: list[str]) -> int:
-    tree = command(language)
+    i18n.set_language(language)
     try:
-        code = tree(arguments, prog_name="rwkv-rag", obj=language, standalone_mode=False)
+        code = command()(arguments, prog_name="rwkv-rag", obj=language, standalone_mode=False)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 1
     except typer.Abort:
-        sys.stderr.write("\n" + translate("interrupted", language) + "\n")
+        sys.stderr.write("\n" + _("interrupted") + "\n")
         return 1
     except UsageError as error:
-        return _misused(error, language)
+        return _misused(error)
     except RagError as error:
-        return _failed(explain(error, language), language)
+        return _failed(error)
     return code if isinstance(code, int) else 0
 
 
-def _misused(error: Any, language: Language) -> int:
+def _misused(error: Any) -> int:
     """What is wrong with the arguments on one line, and where to read on."""
     if type(error).__name__ == "NoArgsIsHelpError":  # its text is the help page
         error.show()
         return USER_ERROR
-    said = " ".join(error.format_message().split()).rstrip(".").replace(": Value error, ", ": ")
-    said = ": ".join(part[:1].lower() + part[1:] for part in said.split(": "))
-    problem = explain_reason(said, language)
     where = error.ctx.command_path if error.ctx else "rwkv-rag"
-    hint = translate("{problem}; see {command} --help", language)
-    return _failed(hint.format(problem=problem, command=where), language)
+    problem = _usage_problem(error)
+    return _failed(message("{problem}; see {command} --help", problem=problem, command=where))
 
 
-def _failed(line: str, language: Language) -> int:
-    sys.stderr.write(f"{translate('error', language)}: {printable(line)}\n")
+def _usage_problem(error: Any) -> Message:
+    """What typer found wrong, from its exceptions' attributes: their texts are English only."""
+    param, kind = getattr(error, "param", None), type(error).__name__
+    is_option = getattr(param, "param_type_name", "") == "option"
+    name = str(param.opts[0] if param and is_option else getattr(param, "name", ""))
+    if kind == "MissingParameter" and param is not None:
+        missing = N_("missing option {name!r}") if is_option else N_("missing argument {name!r}")
+        return message(missing, name=name)
+    if kind == "NoSuchOption":
+        return message("no such option {name}", name=error.option_name)
+    text = " ".join(error.message.split()).rstrip(".").removeprefix("Value error, ")
+    if extra := re.fullmatch(r"Got unexpected extra arguments?(?:\(s\))? \((.+)\)", text):
+        return message("there is one argument too many: {arguments}", arguments=extra[1])
+    if kind == "BadOptionUsage":
+        takes = N_("the option {name} takes no value")
+        needs = N_("the option {name} needs a value")
+        template = needs if "requires" in text else takes
+        return message(template, name=error.option_name)
+    if param is None:
+        return Message(text[:1].lower() + text[1:])
+    return message("the value of {name} cannot be used: {reason}", name=name, reason=_why(error))
+
+
+def _why(error: Any) -> Message:
+    """Why a value was refused; typer checks values with pydantic."""
+    text = " ".join(error.message.split()).rstrip(".").removeprefix("Value error, ")
+    if choice := re.fullmatch(r"(.+) is not one of (.+)", text):
+        return message("give one of {expected}", expected=choice[2])
+    problems: list[Any] = getattr(error.__cause__, "errors", list)()
+    known = problems and problems[0]["type"] in SENTENCES and problems[0]["type"] != "value_error"
+    return problem_text(problems[0]) if known else Message(text)
+
+
+def _failed(problem: RagError | Message) -> int:
+    text = " ".join(_(problem).split())
+    sys.stderr.write(_("error") + f": {printable(text)}\n")
     return USER_ERROR
 
 
@@ -91,10 +125,10 @@ def split_language(arguments: Sequence[str]) -> tuple[Language, list[str]]:
     return user_language(), rest
 
 
-def command(language: Language) -> Any:
-    """The whole command tree with its help texts in `language`."""
+def command() -> Any:
+    """The whole command tree with its help texts in the current language."""
     app = typer.Typer(
-        cls=InterruptibleGroup,
+        cls=CommandGroup,
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -104,9 +138,21 @@ def command(language: Language) -> Any:
     app.command("index")(index.index)
     app.command("ask")(ask.ask)
     app.command("search")(ask.search)
-    app.add_typer(bases.app, name="kb", help="Knowledge bases: list, show, create, delete.")
-    app.add_typer(tune.app, name="tune", help="Fine-tuning: prepare rows, start and follow jobs.")
-    app.add_typer(keys.app, name="keys", help="Keys of machines that may reach the services.")
+    app.add_typer(
+        bases.app, cls=CommandGroup, name="kb", help="Knowledge bases: list, show, create, delete."
+    )
+    app.add_typer(
+        tune.app,
+        cls=CommandGroup,
+        name="tune",
+        help="Fine-tuning: prepare rows, start and follow jobs.",
+    )
+    app.add_typer(
+        keys.app,
+        cls=CommandGroup,
+        name="keys",
+        help="Keys of machines that may reach the services.",
+    )
     app.command("demo")(demo.demo)
     app.command("ui")(ui.ui)
     app.command("api")(api.api)
@@ -116,19 +162,28 @@ def command(language: Language) -> Any:
     app.command("eval")(evaluate.evaluate)
     app.command("bench")(evaluate.bench)
     tree = get_command(app)
-    _translate_help(tree, language)
+    _translate_help(tree)
     return tree
 
 
-class InterruptibleGroup(TyperGroup):
-    """Ctrl-C ends a command with one line and exit code 130."""
+class CommandGroup(TyperGroup):
+    """Commands by name. Ctrl-C ends one with one line and exit code 130."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            sys.stderr.write("\n" + translate("interrupted", ctx.obj or "en") + "\n")
+            sys.stderr.write("\n" + _("interrupted") + "\n")
             raise typer.Exit(INTERRUPTED) from None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            raise NotFound(
+                "there is no command {name!r}; see {command} --help",
+                name=args[0],
+                command=ctx.command_path,
+            )
+        return super().resolve_command(ctx, args)
 
 
 def _version(wanted: bool) -> None:
@@ -148,17 +203,17 @@ def _root(
 ) -> None:
     """Ask your own documents, on your own machine, and check every quoted source."""
     if lang:  # a good value never comes here: `split_language` took it out
-        raise typer.BadParameter(f"the language {lang!r} is not zh or en")
+        raise InputError("the language {language!r} is not zh or en", language=lang)
 
 
 def _language(value: str) -> Language:
     return "zh" if value == "zh" else "en"
 
 
-def _translate_help(tree: Any, language: Language) -> None:
+def _translate_help(tree: Any) -> None:
     """Replace help texts in place; typer has no other way to choose a language at run time."""
     for item in (tree, *tree.params):
         if getattr(item, "help", None):
-            item.help = translate(item.help, language)
+            item.help = _(item.help)
     for child in getattr(tree, "commands", {}).values():
-        _translate_help(child, language)
+        _translate_help(child)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rwkv_rag import config
+from rwkv_rag import config, i18n
 from rwkv_rag.cli.screen import Screen
 
 if TYPE_CHECKING:
@@ -77,9 +77,14 @@ def session(
     connect: str | None = None,
     key: Path | None = None,
 ) -> Session:
-    """The session of one command; `ctx.obj` is the language `run` found."""
-    language = ctx.find_root().obj
+    """The session of one command; `ctx.obj` is the language that `--lang` chose, if it did."""
     settings = config.load(
-        home=home, model=model, tuned=tuned, language=language, connect=connect, key=key
+        home=home,
+        model=model,
+        tuned=tuned,
+        language=ctx.find_root().obj,
+        connect=connect,
+        key=key,
     )
-    return Session(settings, Screen(settings.language))
+    i18n.set_language(settings.language)
+    return Session(settings, Screen())

@@ -14,33 +14,34 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from rwkv_rag.cli.messages import translate
-from rwkv_rag.types import Language
+from rwkv_rag.errors import Message
+from rwkv_rag.i18n import _
 
 
 class Screen:
-    """Both output streams of a command and the language they speak."""
+    """Both output streams of a command."""
 
-    def __init__(self, language: Language) -> None:
-        self.language = language
+    def __init__(self) -> None:
         self.out = Console(file=sys.stdout, highlight=False, markup=False, soft_wrap=True)
         self.err = Console(file=sys.stderr, highlight=False, markup=False, soft_wrap=True)
 
-    def text(self, message: str, **values: object) -> str:
-        """`message` in the user's language, with `values` in place and none of them in control."""
+    def translate(self, message: str, **values: object) -> str:
+        """`message` in the user's language, with `values` free of control characters in place."""
         shown = {
-            name: printable(value) if isinstance(value, str) else value
+            name: printable(_(value) if isinstance(value, Message) else value)
+            if isinstance(value, str | Message)
+            else value
             for name, value in values.items()
         }
-        return translate(message, self.language).format(**shown)
+        return _(message, **shown)
 
     def say(self, message: str, *, style: str = "", **values: object) -> None:
         """One result line."""
-        self.out.print(self.text(message, **values), style=style)
+        self.out.print(self.translate(message, **values), style=style)
 
     def note(self, message: str, *, style: str = "dim", **values: object) -> None:
         """One line beside the results."""
-        self.err.print(self.text(message, **values), style=style)
+        self.err.print(self.translate(message, **values), style=style)
 
     def json(self, value: Any) -> None:
         """`value` as the only thing on stdout."""
@@ -59,7 +60,7 @@ class Screen:
         with Progress(
             *columns, console=self.err, transient=True, disable=not self.err.is_terminal
         ) as bar:
-            yield ProgressLine(bar, bar.add_task(self.text(message), total=total))
+            yield ProgressLine(bar, bar.add_task(self.translate(message), total=total))
 
 
 class ProgressLine:

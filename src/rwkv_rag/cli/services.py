@@ -8,27 +8,28 @@ from typing import Any
 from rich.table import Table
 
 from rwkv_rag.cli.screen import Screen
-from rwkv_rag.messages import explain_reason
+from rwkv_rag.i18n import N_
 from rwkv_rag.run_directory import Running
 from rwkv_rag.types import QueueStatus, ServiceStatus
 
 COLUMNS = (
-    *("service", "state", "waiting", "busy", "served", "failed", "p50", "p99"),
-    *("memory", "restarts"),
+    *(N_("service"), N_("state"), N_("waiting"), N_("busy"), N_("served"), N_("failed")),
+    *("p50", "p99", N_("memory"), N_("restarts")),
 )
+FACTS = (N_("model"), N_("tuned"), N_("device"), N_("pid"))  # of workers, see `served`
 STYLES = {"ready": "green", "failed": "red", "starting": "yellow", "restarting": "yellow"}
 
 
 def as_json(found: Running, services: list[ServiceStatus]) -> dict[str, Any]:
     """Everything that is known, for programs."""
-    return {"running": True, "pid": found.pid, "services": [asdict(each) for each in services]}
+    return {"running": True, "pid": found.pid, "services": [_record(each) for each in services]}
 
 
 def show(screen: Screen, found: Running, services: list[ServiceStatus]) -> None:
     """A table of the services, and a line for each worker and each problem."""
     table = Table(box=None, pad_edge=False, padding=(0, 1), collapse_padding=True)
     for column in COLUMNS:
-        table.add_column(screen.text(column), no_wrap=True)
+        table.add_column(screen.translate(column), no_wrap=True)
     for service in services:
         table.add_row(*_row(screen, service), style=STYLES.get(service.state, ""))
     screen.out.print(table)
@@ -38,9 +39,12 @@ def show(screen: Screen, found: Running, services: list[ServiceStatus]) -> None:
         for line in _workers(screen, service.queue):
             screen.out.print(line, style="dim")
         if service.reason:
-            reason = explain_reason(service.reason, screen.language)
-            screen.say("{name}: {reason}", name=service.name, reason=reason)
+            screen.say("{name}: {reason}", name=service.name, reason=service.reason)
     screen.say("process {pid} runs them", style="dim", pid=found.pid)
+
+
+def _record(service: ServiceStatus) -> dict[str, Any]:
+    return {**asdict(service), "reason": str(service.reason or "")}
 
 
 def _row(screen: Screen, service: ServiceStatus) -> list[str]:
@@ -51,7 +55,7 @@ def _row(screen: Screen, service: ServiceStatus) -> list[str]:
         numbers = (sum(queue.waiting.values()), queue.in_flight, queue.served, queue.failed)
         counts = [*map(str, numbers), *times]
     rest = [_mb(service.memory_bytes), str(service.restarts)]
-    return [service.name, screen.text(service.state), *counts, *rest]
+    return [service.name, screen.translate(service.state), *counts, *rest]
 
 
 def _workers(screen: Screen, queue: QueueStatus | None) -> list[str]:
@@ -59,8 +63,8 @@ def _workers(screen: Screen, queue: QueueStatus | None) -> list[str]:
     for worker in queue.workers if queue else ():
         facts = dict(worker.facts)
         memory = _mb(int(facts.pop("memory_bytes", 0)))
-        said = [f"{screen.text(name)} {value}" for name, value in facts.items() if value != ""]
-        text = screen.text(
+        said = [f"{screen.translate(name)} {value}" for name, value in facts.items() if value != ""]
+        text = screen.translate(
             "{name}: {busy} of {slots} at work, {served} served, {memory}",
             name=worker.name,
             busy=worker.in_flight,

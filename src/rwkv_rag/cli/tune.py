@@ -15,7 +15,7 @@ from rwkv_rag.cli.options import Connect, Home, Json, Key, session
 from rwkv_rag.cli.screen import Screen, printable, printable_lines
 from rwkv_rag.cli.tune_options import with_settings
 from rwkv_rag.errors import TuningFailed
-from rwkv_rag.messages import explain_reason
+from rwkv_rag.i18n import N_, _
 from rwkv_rag.types import TuneEstimate, TuneJob, TuneSettings
 
 if TYPE_CHECKING:
@@ -90,7 +90,9 @@ def estimate(
     with here.parts() as parts:
         found = parts.tuner.estimate(replace(settings, base=here.settings.model))
     if json:
-        return here.screen.json({**asdict(found), "fits": found.fits})
+        return here.screen.json(
+            {**asdict(found), "cheaper": [*map(str, found.cheaper)], "fits": found.fits}
+        )
     _show_estimate(here.screen.say, found)
     _show_login(here.screen, settings)
 
@@ -138,7 +140,7 @@ def show(
             here.screen.out.print(f"  {name:<14} {printable(str(value))}")
         _show_login(here.screen, job.settings)
         if job.reason:
-            here.screen.out.print(printable(explain_reason(job.reason, here.screen.language)))
+            here.screen.out.print(printable(_(job.reason)))
 
 
 @app.command("stop")
@@ -193,7 +195,9 @@ def forget(
     with here.parts() as parts:
         tuner = parts.tuner
         job = tuner.job(id)
-        asked = here.screen.text("forget job {id} ({name})?", id=job.id, name=job.settings.name)
+        asked = here.screen.translate(
+            "forget job {id} ({name})?", id=job.id, name=job.settings.name
+        )
         if not yes and not typer.confirm(asked, err=True):
             here.screen.note("nothing deleted")
             raise typer.Exit(1)
@@ -253,13 +257,14 @@ def follow(screen: Screen, tuner: Tuner, id: str) -> TuneJob:
 
 def job_record(job: TuneJob) -> dict[str, Any]:
     """A job as JSON."""
-    return {**asdict(job), "settings": {**asdict(job.settings), "data": str(job.settings.data)}}
+    settings = {**asdict(job.settings), "data": str(job.settings.data)}
+    return {**asdict(job), "settings": settings, "reason": str(job.reason or "")}
 
 
 def _said(screen: Screen, job: TuneJob) -> str:
     if job.loss is None:
-        return screen.text(job.status)
-    return screen.text(
+        return screen.translate(job.status)
+    return screen.translate(
         "loss {loss:.3f}, {speed:,.0f} tok/s, {memory:.1f} GB",
         loss=job.loss,
         speed=job.tokens_per_s,
@@ -277,7 +282,7 @@ def _ended(screen: Screen, job: TuneJob, *, quiet: bool) -> None:
         return screen.note(
             "job {id} is {status}; `rwkv-rag tune resume {id}` goes on",
             id=job.id,
-            status=screen.text(job.status),
+            status=screen.translate(job.status),
         )
     if job.after is None:
         return screen.say(
@@ -302,35 +307,38 @@ def _show_login(screen: Screen, settings: TuneSettings) -> None:
         return
     from rwkv_rag.tuning import tracking
 
-    screen.note("Weights & Biases: {login}", login=screen.text(tracking.wandb_login()))
+    screen.note("Weights & Biases: {login}", login=screen.translate(tracking.wandb_login()))
 
 
-def _show_estimate(tell: Callable[..., None], found: TuneEstimate) -> None:
-    tell(
+def _show_estimate(note: Callable[..., None], found: TuneEstimate) -> None:
+    note(
         "{memory:.1f} GB of memory of {free:.1f} GB free; {trainable:,} numbers train",
         memory=found.memory_bytes / 1e9,
         free=found.available_bytes / 1e9,
         trainable=found.trainable,
     )
     if found.seconds is not None:
-        tell("about {minutes:.1f} minutes", minutes=found.seconds / 60)
+        note("about {minutes:.1f} minutes", minutes=found.seconds / 60)
     for way in found.cheaper:
-        tell("would fit with: {way}", way=way)
+        note("would fit with: {way}", way=way)
 
 
 def _table(screen: Screen, jobs: list[TuneJob]) -> Table:
-    titles = ["job", "name", "method", "status", "step", "loss", "before", "after", "begun"]
+    titles = [
+        *(N_("job"), N_("name"), N_("method"), N_("status"), N_("step"), N_("loss")),
+        *(N_("before"), N_("after"), N_("begun")),
+    ]
     if screen.out.width < WIDE:  # ids and figures must not be cut
         titles.pop()
     table = Table(box=None, header_style="dim")
     for title in titles:
-        table.add_column(screen.text(title), no_wrap=title != "name", overflow="fold")
+        table.add_column(screen.translate(title), no_wrap=title != "name", overflow="fold")
     for job in jobs:
         cells = (
             job.id,
             job.settings.name,
             job.settings.method,
-            screen.text(job.status),
+            screen.translate(job.status),
             f"{job.step}/{job.steps}",
             *map(_figure, (job.loss, job.before, job.after)),
             job.created[:16].replace("T", " "),

@@ -18,7 +18,6 @@ import typer
 from rwkv_rag.cli.options import Connect, Home, Json, Key, session
 from rwkv_rag.cli.screen import Screen
 from rwkv_rag.errors import AlreadyExists, InputError, system_reason
-from rwkv_rag.messages import explain_reason
 
 if TYPE_CHECKING:
     from rwkv_rag.tuning.dataset import Prepared
@@ -156,8 +155,7 @@ def _fresh(path: Path) -> Iterator[TextIO]:
 
 def _show(screen: Screen, prepared: Prepared, context: int, prime: int | None) -> None:
     for number, reason in prepared.skipped[:SHOWN]:
-        why = explain_reason(reason, screen.language)
-        screen.note("line {number} skipped: {reason}", style="yellow", number=number, reason=why)
+        screen.note("line {number} skipped: {reason}", style="yellow", number=number, reason=reason)
     if prepared.bad:
         screen.note("{bad} bad lines skipped in all", style="yellow", bad=f"{prepared.bad:,}")
     screen.say(

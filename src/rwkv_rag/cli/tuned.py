@@ -14,6 +14,7 @@ from rich.table import Table
 
 from rwkv_rag.cli.options import Home, Json, session
 from rwkv_rag.cli.screen import Screen, printable
+from rwkv_rag.i18n import N_
 
 if TYPE_CHECKING:
     from rwkv_rag.rwkv.tuned import Tuned
@@ -22,6 +23,8 @@ Name = Annotated[str, typer.Argument(help="Name of what was tuned.")]
 Base = Annotated[
     str | None, typer.Option("--model", help="Model it belongs to (default: the builtin one).")
 ]
+
+COLUMNS = (N_("name"), N_("kind"), N_("method"), N_("base"), N_("steps"), N_("loss"))
 
 
 def shelf(ctx: typer.Context, json: Json = False, home: Home = None) -> None:
@@ -66,7 +69,7 @@ def import_file(
         "imported {name} for {base}: {what}",
         name=name,
         base=tuned.base_name,
-        what=here.screen.text(what),
+        what=here.screen.translate(what),
     )
 
 
@@ -88,7 +91,9 @@ def export(
     written = exports.export(models.shelf(here.settings), name, file)
     if json:
         return here.screen.json({"written": str(file), **asdict(written)})
-    here.screen.say("wrote {file}: {what}", file=str(file), what=here.screen.text(written.what))
+    here.screen.say(
+        "wrote {file}: {what}", file=str(file), what=here.screen.translate(written.what)
+    )
     if written.alpha is not None:
         here.screen.note("merge it with an alpha of {alpha}", alpha=written.alpha)
 
@@ -131,7 +136,7 @@ def remove(
     here = session(ctx, home)
     from rwkv_rag import models
 
-    if not yes and not typer.confirm(here.screen.text("delete {name}?", name=name), err=True):
+    if not yes and not typer.confirm(here.screen.translate("delete {name}?", name=name), err=True):
         here.screen.note("nothing deleted")
         raise typer.Exit(1)
     models.shelf(here.settings).remove(name)
@@ -142,12 +147,12 @@ def remove(
 
 def _table(screen: Screen, things: list[Tuned]) -> Table:
     table = Table(box=None, header_style="dim")
-    for title in ("name", "kind", "method", "base", "steps", "loss"):
-        table.add_column(screen.text(title), no_wrap=True)
+    for title in COLUMNS:
+        table.add_column(screen.translate(title), no_wrap=True)
     for tuned in things:
         cells = (
             tuned.name,
-            screen.text(tuned.kind),
+            screen.translate(tuned.kind),
             tuned.method,
             tuned.base_name,
             str(tuned.steps or ""),

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rwkv_rag import i18n
 from rwkv_rag.cli.options import Home, Json, Model, Session, Tuned, session
 from rwkv_rag.cli.screen import Screen
-from rwkv_rag.errors import Busy, InputError
-from rwkv_rag.messages import explain_reason
+from rwkv_rag.errors import Busy, InputError, Message
+from rwkv_rag.i18n import N_, _
 
 if TYPE_CHECKING:
     from rwkv_rag.config.effective import Effective
@@ -70,7 +71,7 @@ def up(
     def planned() -> Plan:  # a browser opens at the start and not after a restart
         return plan(read(), directory.socket, names, browser=next(opening, False))
 
-    told = Told(Screen(effective.settings.language))
+    told = Told(Screen())
     supervisor = Supervisor(directory, planned, told)
     told.all_failed = supervisor.stop
     with _signals(supervisor):
@@ -166,7 +167,7 @@ def worker(
             "--device is {device!r}; allowed: auto or cpu (models run on the CPU)", device=device
         )
     effective = _effective(ctx, home, file, model=model, tuned=tuned)
-    told = Told(Screen(effective.settings.language))
+    told = Told(Screen())
     joined = join(effective, service, connect, key=key, num_workers=num_workers, listener=told)
     told.screen.note("working for {address} — Ctrl-C ends it", address=connect)
     with _signals(joined):
@@ -183,7 +184,7 @@ def config(
 ) -> None:
     """Print the configuration that counts, as a ragq.yml."""
     effective = _effective(ctx, home, file, model=model, tuned=tuned)
-    screen = Screen(effective.settings.language)
+    screen = Screen()
     if json_:
         screen.json(effective.json())
     else:
@@ -199,26 +200,25 @@ class Told:
         self._began = time.monotonic()
         self._colours: dict[str, str] = {}
 
-    def wrote(self, name: str, line: str) -> None:
+    def wrote(self, name: str, line: Message) -> None:
         """A line of a process, with its name before it."""
         from rich.text import Text
 
         prefix = Text(f"{name:<12} | ", style=self._colour(name))
-        self.screen.err.print(prefix + Text(explain_reason(line, self.screen.language)))
+        self.screen.err.print(prefix + Text(_(line)))
 
-    def changed(self, process: str, state: str, reason: str) -> None:
+    def changed(self, process: str, state: str, reason: Message | None) -> None:
         """What a process has become."""
-        reason = explain_reason(reason, self.screen.language)
         if state == "ready" and not process.endswith("-router"):
             took_s = time.monotonic() - self._began
             self.screen.note("{name}: ready ({seconds} s)", name=process, seconds=f"{took_s:.1f}")
         elif state == "started":
             self.screen.note("{name}: started; it works once it has the model", name=process)
         elif state == "restarting":
-            text = "{name}: ended ({reason}); it is started again"
+            text = N_("{name}: ended ({reason}); it is started again")
             self.screen.note(text, style="yellow", name=process, reason=reason)
         elif state == "failed":
-            text = "{name}: failed ({reason}); the others go on"
+            text = N_("{name}: failed ({reason}); the others go on")
             self.screen.note(text, style="red", name=process, reason=reason)
 
     def settled(self, services: list[ServiceStatus]) -> None:
@@ -228,7 +228,7 @@ class Told:
             self.failed = True
             self.all_failed()
             return
-        labels = {"ui": "pages: {address}", "api": "HTTP API: {address}"}
+        labels = {"ui": N_("pages: {address}"), "api": N_("HTTP API: {address}")}
         for name, text in labels.items():
             if name in ready:
                 self.screen.say(text, style="bold", address=ready[name])
@@ -238,7 +238,9 @@ class Told:
         """What goes on after the end."""
         self.screen.note("stopping; a second Ctrl-C stops at once")
         for job in jobs:
-            text = "fine-tuning {job} goes on by itself; follow it with rwkv-rag tune show {job}"
+            text = N_(
+                "fine-tuning {job} goes on by itself; follow it with rwkv-rag tune show {job}"
+            )
             self.screen.note(text, style="yellow", job=job)
 
     def _colour(self, name: str) -> str:
@@ -248,7 +250,9 @@ class Told:
 def _effective(ctx: typer.Context, home: Path | None, file: Path | None, **given: Any) -> Effective:
     from rwkv_rag.config import effective
 
-    return effective.load(home=home, file=file, language=ctx.find_root().obj, **given)
+    found = effective.load(home=home, file=file, language=ctx.find_root().obj, **given)
+    i18n.set_language(found.settings.language)
+    return found
 
 
 def _running(here: Session) -> Running | None:

@@ -17,9 +17,11 @@ from pydantic import BaseModel, ValidationError
 from rwkv_rag.config.place import NAME
 from rwkv_rag.config.ragq import SERVICES, Ragq
 from rwkv_rag.config.renamed import better
-from rwkv_rag.errors import InputError, system_reason
+from rwkv_rag.errors import InputError, Message, message, system_reason
+from rwkv_rag.i18n import N_
 
 LIMIT = 1 << 16  # bytes
+MISPLACED_COLON = N_("mapping values are not allowed here")  # by the YAML parser
 
 
 def read(path: Path) -> Ragq:
@@ -69,24 +71,30 @@ def _text(path: Path) -> str:
         ) from error
 
 
+class _Refused(yaml.MarkedYAMLError):
+    """YAML that we do not accept although the parser would."""
+
+    def __init__(self, text: Message, mark: Any) -> None:
+        super().__init__(None, None, str(text), mark)
+        self.text = text
+
+
 class _Loader(yaml.SafeLoader):
     """YAML's safe types, without references; a key that stands twice in one map is refused."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         events: Any = self  # its methods have no types
         if events.check_event(yaml.AliasEvent):
-            raise yaml.composer.ComposerError(
-                None, None, "references (*name) are not taken here", events.peek_event().start_mark
-            )
+            text = message("references (*name) are not taken here")
+            raise _Refused(text, events.peek_event().start_mark)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} stands here twice", key.start_mark
-                )
+                text = message("the key {key!r} stands here twice", key=key.value)
+                raise _Refused(text, key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
@@ -95,15 +103,23 @@ def _parsed(path: Path, text: str) -> Any:
     try:
         return yaml.load(text, _Loader)  # a SafeLoader
     except yaml.MarkedYAMLError as error:
-        mark, problem = error.problem_mark or error.context_mark, error.problem or error.context
-        line = f"line {mark.line + 1}" if mark else "the file"
+        mark = error.problem_mark or error.context_mark
+        problem = error if isinstance(error, _Refused) else error.problem or error.context
+        if not mark:
+            raise InputError(
+                "{path}: the file is not YAML: {reason}", path=path, reason=_flat(problem)
+            ) from error
         raise InputError(
-            "{path}: {line} is not YAML: {problem}", path=path, line=line, problem=_flat(problem)
+            "{path}: line {line} is not YAML: {reason}",
+            path=path,
+            line=mark.line + 1,
+            reason=_flat(problem),
         ) from error
     except yaml.reader.ReaderError as error:
-        line = f"line {text.count(chr(10), 0, error.position) + 1}"
         raise InputError(
-            "{path}: {line} is not YAML: a control character", path=path, line=line
+            "{path}: line {line} is not YAML: a control character",
+            path=path,
+            line=text.count("\n", 0, error.position) + 1,
         ) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(
@@ -111,8 +127,11 @@ def _parsed(path: Path, text: str) -> Any:
         ) from error
 
 
-def _flat(said: object) -> str:
-    return " ".join(str(said).split())[:200]
+def _flat(problem: object) -> Message:
+    """A problem on one line."""
+    if isinstance(problem, _Refused):
+        return problem.text
+    return Message(" ".join(str(problem).split())[:200])
 
 
 def _without_nothing(given: Mapping[Any, Any]) -> dict[Any, Any]:
@@ -133,7 +152,7 @@ def _validated(path: Path, given: dict[Any, Any]) -> Ragq:
     except ValidationError as error:
         # A wrong key first: it often explains what else is wrong.
         first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
-        raise InputError("{path}: {first}", path=path, first=_explained(first)) from error
+        raise InputError("{path}: {problem}", path=path, problem=_explained(first)) from error
 
 
 def _keys(given: Mapping[Any, Any]) -> Iterator[Any]:
@@ -143,16 +162,21 @@ def _keys(given: Mapping[Any, Any]) -> Iterator[Any]:
             yield from _keys(value)
 
 
-def _explained(problem: Any) -> str:
+def _explained(problem: Any) -> Message:
     words = [str(each) for each in problem["loc"]]
     key = ".".join(words)
     section, field = _place(words)
     if problem["type"] == "extra_forbidden":
         return _unknown(key, words, section)
-    allowed = field.description if field else "a map"
+    allowed = message(field.description if field else N_("a map"))
     if problem["type"] in ("model_type", "dict_type", "model_attributes_type"):
-        allowed = f"a map of {', '.join(section.model_fields)}"
-    return f"{key} is {_short(problem['input'])}; allowed: {allowed}"
+        allowed = message("a map of {keys}", keys=", ".join(section.model_fields))
+    return message(
+        "{key} is {value}; allowed: {allowed}",
+        key=key,
+        value=_short(problem["input"]),
+        allowed=allowed,
+    )
 
 
 def _place(words: list[str]) -> tuple[type[BaseModel], Any]:
@@ -167,13 +191,18 @@ def _place(words: list[str]) -> tuple[type[BaseModel], Any]:
     return section, field
 
 
-def _unknown(key: str, words: list[str], section: type[BaseModel]) -> str:
+def _unknown(key: str, words: list[str], section: type[BaseModel]) -> Message:
     if instead := better(key):
-        return f"{key} is a key of the predecessor; {instead}"
+        return message("{key} is a key of the predecessor; {instead}", key=key, instead=instead)
     near = difflib.get_close_matches(words[-1], section.model_fields, n=1)
     if near:
-        return f"there is no key {key}; did you mean {'.'.join([*words[:-1], *near])}?"
-    return f"there is no key {key}; the keys there are {', '.join(section.model_fields)}"
+        return message(
+            "there is no key {key}; did you mean {near}?",
+            key=key,
+            near=".".join([*words[:-1], *near]),
+        )
+    keys = ", ".join(section.model_fields)
+    return message("there is no key {key}; the keys there are {keys}", key=key, keys=keys)
 
 
 def _check(path: Path, ragq: Ragq) -> None:
@@ -233,10 +262,10 @@ def _beside(ragq: Ragq, folder: Path) -> Ragq:
     return ragq.model_copy(update={"llm": llm, "index": index, "home": placed(ragq.home)})
 
 
-def _kind(value: object) -> str:
+def _kind(value: object) -> Message:
     if isinstance(value, list):
-        return "a list"
-    return "a text" if isinstance(value, str) else "a single value"
+        return message("a list")
+    return message("a text") if isinstance(value, str) else message("a single value")
 
 
 def _short(value: object) -> str:

@@ -14,6 +14,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from rwkv_rag.i18n import N_
+
 BUILTIN = "builtin"
 DEFAULT_PROTOCOL: Literal["ipc", "tcp"] = "ipc" if os.name == "posix" else "tcp"
 SERVICES = ("llm", "index", "tuning")
@@ -41,12 +43,12 @@ def _path(value: Any) -> Any:
 
 
 Host = Annotated[
-    str, BeforeValidator(_host), Field(description="a host name or an address of this machine")
+    str, BeforeValidator(_host), Field(description=N_("a host name or an address of this machine"))
 ]
-Port = Annotated[int, Field(ge=1, le=65535, description="a whole number from 1 to 65535")]
-Switch = Annotated[bool, Field(description="true or false")]
-File = Annotated[Path, BeforeValidator(_path), Field(description="a path")]
-Only = Annotated[Literal["builtin"], Field(description="builtin")]
+Port = Annotated[int, Field(ge=1, le=65535, description=N_("a whole number from 1 to 65535"))]
+Switch = Annotated[bool, Field(description=N_("true or false"))]
+File = Annotated[Path, BeforeValidator(_path), Field(description=N_("a path"))]
+Only = Annotated[Literal["builtin"], Field(description=N_("builtin"))]
 
 
 class Section(BaseModel):
@@ -58,7 +60,7 @@ class Section(BaseModel):
 class End(Section):
     """Where a queue is reached. `host` and `port` count for tcp; ipc lies below the home."""
 
-    protocol: Literal["ipc", "tcp"] = Field(default=DEFAULT_PROTOCOL, description="ipc or tcp")
+    protocol: Literal["ipc", "tcp"] = Field(default=DEFAULT_PROTOCOL, description=N_("ipc or tcp"))
     host: Host = "localhost"
     port: Port
 
@@ -68,8 +70,8 @@ class Service(Section):
 
     PORTS: ClassVar[tuple[int, int]]
     enabled: Switch = True
-    front_end: End = Field(description="a map of protocol, host and port")
-    back_end: End = Field(description="a map of protocol, host and port")
+    front_end: End = Field(description=N_("a map of protocol, host and port"))
+    back_end: End = Field(description=N_("a map of protocol, host and port"))
 
     @model_validator(mode="before")
     @classmethod
@@ -89,19 +91,23 @@ class Llm(Service):
     """The model: writing, reading, vectors, reranking."""
 
     PORTS = (7781, 7782)
-    num_workers: int = Field(default=1, ge=1, le=64, description="a whole number from 1 to 64")
+    num_workers: int = Field(default=1, ge=1, le=64, description=N_("a whole number from 1 to 64"))
     device: Literal["auto", "cpu"] = Field(
-        default="auto", description="auto or cpu (models run on the CPU)"
+        default="auto", description=N_("auto or cpu (models run on the CPU)")
     )
     base_model_file: str = Field(
-        default=BUILTIN, min_length=1, description="builtin, fake or the path of an RWKV checkpoint"
+        default=BUILTIN,
+        min_length=1,
+        description=N_("builtin, fake or the path of an RWKV checkpoint"),
     )
     embedding_path: Only = "builtin"
     rerank_path: Only = "builtin"
     state_path: Annotated[str, BeforeValidator(_name_not_path)] = Field(
         default="",
-        description="the name of a tuned state or adapter; "
-        "put a file on the shelf with: rwkv-rag tune import",
+        description=N_(
+            "the name of a tuned state or adapter; "
+            "put a file on the shelf with: rwkv-rag tune import"
+        ),
     )
 
 
@@ -110,24 +116,27 @@ class Index(Service):
 
     PORTS = (7783, 7784)
     num_workers: Literal[1] = Field(
-        default=1, description="1 (one process owns the knowledge bases and serves many callers)"
+        default=1,
+        description=N_("1 (one process owns the knowledge bases and serves many callers)"),
     )
-    chroma_path: File | None = Field(default=None, description="a path")
-    sqlite_path: File | None = Field(default=None, description="a path")
+    chroma_path: File | None = Field(default=None, description=N_("a path"))
+    sqlite_path: File | None = Field(default=None, description=N_("a path"))
     chunk_size: int = Field(
-        default=400, ge=50, le=4000, description="a whole number from 50 to 4000"
+        default=400, ge=50, le=4000, description=N_("a whole number from 50 to 4000")
     )
     chunk_overlap: int = Field(
-        default=60, ge=0, le=1000, description="a whole number from 0 to 1000"
+        default=60, ge=0, le=1000, description=N_("a whole number from 0 to 1000")
     )
-    top_k: int = Field(default=5, ge=1, le=20, description="a whole number from 1 to 20")
+    top_k: int = Field(default=5, ge=1, le=20, description=N_("a whole number from 1 to 20"))
 
 
 class Tuning(Service):
     """Fine-tuning jobs; each runs in a process of its own."""
 
     PORTS = (7787, 7788)
-    num_workers: Literal[1] = Field(default=1, description="1 (jobs are processes of their own)")
+    num_workers: Literal[1] = Field(
+        default=1, description=N_("1 (jobs are processes of their own)")
+    )
 
 
 class Api(Section):
@@ -148,8 +157,8 @@ class Ui(Section):
 class Ragq(Section):
     """The whole file. What is None follows the environment or the machine."""
 
-    home: File | None = Field(default=None, description="a path")
-    language: Literal["zh", "en"] | None = Field(default=None, description="zh or en")
+    home: File | None = Field(default=None, description=N_("a path"))
+    language: Literal["zh", "en"] | None = Field(default=None, description=N_("zh or en"))
     llm: Llm = Field(default_factory=lambda: Llm.model_validate({}))
     index: Index = Field(default_factory=lambda: Index.model_validate({}))
     tuning: Tuning = Field(default_factory=lambda: Tuning.model_validate({}))

@@ -11,6 +11,7 @@ from rwkv_rag.config.ragq import Ragq
 from rwkv_rag.diagnosis import computer, configuration, data, extras, model, services, stored
 from rwkv_rag.diagnosis.finding import Finding, fail, ok
 from rwkv_rag.errors import RagError
+from rwkv_rag.i18n import N_
 
 
 def findings(load: Callable[[], Effective]) -> Iterator[Finding]:
@@ -25,7 +26,7 @@ def findings(load: Callable[[], Effective]) -> Iterator[Finding]:
     try:
         effective = load()
     except RagError as error:
-        yield fail("settings", "{why}", why=error)
+        yield fail("settings", N_("{why}"), why=error)
         return
     yield from guarded("settings", lambda: configuration.configuration(effective))
     yield from _of_settings(effective.settings, effective.ragq, computes)
@@ -62,7 +63,7 @@ def guarded(about: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Find
     try:
         yield from check()
     except RagError as error:
-        yield fail(about, "{why}", why=error)
+        yield fail(about, N_("{why}"), why=error)
     except Exception as error:
-        said = f"{type(error).__name__}: {error}"
-        yield fail(about, "this check itself broke: {why}", "please report it", why=said)
+        why = f"{type(error).__name__}: {error}"
+        yield fail(about, N_("this check itself failed: {why}"), N_("please report it"), why=why)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rwkv_rag.diagnosis.finding import Finding, State, fail, ok, warn
 from rwkv_rag.diagnosis.sizes import BYTES, RELEASED, largest
+from rwkv_rag.i18n import N_
 
 OLDEST_PYTHON = (3, 10)
 SCARCE_MEMORY, LEAST_MEMORY = 1_500_000_000, 600_000_000
@@ -24,10 +25,10 @@ def python() -> Iterator[Finding]:
     """The interpreter and the system."""
     values = {"version": platform.python_version(), "system": platform.platform()}
     if sys.version_info < OLDEST_PYTHON or sys.maxsize < 2**32:
-        mend = "install a 64-bit Python of version 3.10 or later"
-        yield fail("python", "Python {version} on {system}", mend, **values)
+        advice = N_("install a 64-bit Python of version 3.10 or later")
+        yield fail("python", N_("Python {version} on {system}"), advice, **values)
         return
-    yield ok("python", "Python {version} on {system}", **values)
+    yield ok("python", N_("Python {version} on {system}"), **values)
 
 
 def torch() -> Iterator[Finding]:
@@ -35,30 +36,32 @@ def torch() -> Iterator[Finding]:
     try:
         import torch
     except Exception as error:  # a library of the system may be missing: OSError and others
-        mend = "pip install --force-reinstall torch"
-        yield fail("torch", "torch cannot be loaded: {why}", mend, why=_line(error))
+        advice = N_("pip install --force-reinstall torch")
+        yield fail("torch", N_("torch cannot be loaded: {why}"), advice, why=_line(error))
         return
     values = {
         "version": torch.__version__,
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count() or 1,
     }
-    yield ok("torch", "torch {version} on the CPU, {threads} threads of {cores} cores", **values)
+    yield ok(
+        "torch", N_("torch {version} on the CPU, {threads} threads of {cores} cores"), **values
+    )
     if torch.cuda.is_available():
         for number in range(torch.cuda.device_count()):
             free, total = torch.cuda.mem_get_info(number)
             yield _room(
                 "gpu",
-                "{name}: {free} of {total} free; it is used for fine-tuning",
+                N_("{name}: {free} of {total} free; it is used for fine-tuning"),
                 free,
                 name=torch.cuda.get_device_name(number),
                 total=gigabytes(total),
             )
     elif shutil.which("nvidia-smi"):
-        mend = "install torch for your CUDA version: https://pytorch.org/get-started/locally"
-        yield warn("gpu", "there is an NVIDIA driver, but this torch cannot use it", mend)
+        advice = N_("install torch for your CUDA version: https://pytorch.org/get-started/locally")
+        yield warn("gpu", N_("there is an NVIDIA driver, but this torch cannot use it"), advice)
     else:
-        yield ok("gpu", "no GPU; everything runs on the CPU")
+        yield ok("gpu", N_("no GPU; everything runs on the CPU"))
 
 
 def memory() -> Iterator[Finding]:
@@ -69,8 +72,10 @@ def memory() -> Iterator[Finding]:
     from rwkv_rag.tuning.memory import available_bytes
 
     free = available_bytes(torch.device("cpu"))
-    said = "{free} of {total} free; the largest RWKV-7 that fits: {bf16} in bf16, {fp32} in fp32"
-    yield _room("memory", said, free, total=gigabytes(psutil.virtual_memory().total))
+    text = N_(
+        "{free} of {total} free; the largest RWKV-7 that fits: {bf16} in bf16, {fp32} in fp32"
+    )
+    yield _room("memory", text, free, total=gigabytes(psutil.virtual_memory().total))
 
 
 def disk(home: Path) -> Iterator[Finding]:
@@ -79,10 +84,12 @@ def disk(home: Path) -> Iterator[Finding]:
         free = shutil.disk_usage(_existing(folder)).free
         values = {"free": gigabytes(free), "folder": folder}
         if free >= SCARCE_DISK:
-            yield ok(about, "{free} free at {folder}", **values)
+            yield ok(about, N_("{free} free at {folder}"), **values)
             continue
         judge = fail if free < LEAST_DISK else warn
-        yield judge(about, "only {free} free at {folder}", "make room on this disk", **values)
+        yield judge(
+            about, N_("only {free} free at {folder}"), N_("make room on this disk"), **values
+        )
 
 
 def clock(home: Path) -> Iterator[Finding]:
@@ -91,10 +98,10 @@ def clock(home: Path) -> Iterator[Finding]:
     now = time.strftime("%Y-%m-%d %H:%M")
     if newest > time.time() + AHEAD_S:
         then = time.strftime("%Y-%m-%d %H:%M", time.localtime(newest))
-        said = "the clock says {now}, and the data directory was changed at {then}"
-        yield warn("clock", said, "set the clock of this machine", now=now, then=then)
+        text = N_("the clock says {now}, and the data directory was changed at {then}")
+        yield warn("clock", text, N_("set the clock of this machine"), now=now, then=then)
         return
-    yield ok("clock", "the clock says {now}", now=now)
+    yield ok("clock", N_("the clock says {now}"), now=now)
 
 
 def gigabytes(size: int) -> str:
@@ -102,18 +109,18 @@ def gigabytes(size: int) -> str:
     return f"{size / 1e9:.1f} GB"
 
 
-def _room(about: str, said: str, free: int, **values: object) -> Finding:
+def _room(about: str, text: str, free: int, **values: object) -> Finding:
     state: State = "ok"
     if free < SCARCE_MEMORY:
         state = "fail" if free < LEAST_MEMORY else "warn"
-    mend = "close other programs"
+    advice = N_("close other programs")
     fits = {precision: largest(free, precision) for precision in BYTES}
     values = {"free": gigabytes(free), **fits, **values}
-    return Finding(about, state, said, "" if state == "ok" else mend, values, _table(free))
+    return Finding(about, state, text, "" if state == "ok" else advice, values, _table(free))
 
 
 def _table(free: int) -> tuple[tuple[str, ...], ...]:
-    lines = [("RWKV-7", *BYTES, "fits")]
+    lines = [("RWKV-7", *BYTES, N_("fits"))]
     for size in RELEASED:
         needed = {precision: size.needed_bytes(precision) for precision in BYTES}
         fits = " ".join(each for each, bytes in needed.items() if bytes <= free)

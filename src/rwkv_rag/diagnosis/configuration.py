@@ -9,15 +9,16 @@ from rwkv_rag.config.effective import Effective
 from rwkv_rag.config.ragq import Ragq
 from rwkv_rag.diagnosis.finding import Finding, fail, ok
 from rwkv_rag.errors import RagError
+from rwkv_rag.i18n import N_
 from rwkv_rag.processes import ports
 
 
 def configuration(effective: Effective) -> Iterator[Finding]:
     """Where the settings come from; a file that could not be read never gets here."""
     if effective.file:
-        yield ok("settings", "{file} can be used", file=effective.file)
+        yield ok("settings", N_("{file} can be used"), file=effective.file)
     else:
-        yield ok("settings", "no ragq.yml; the defaults count")
+        yield ok("settings", N_("no ragq.yml; the defaults count"))
 
 
 def free_ports(ragq: Ragq) -> Iterator[Finding]:
@@ -27,9 +28,9 @@ def free_ports(ragq: Ragq) -> Iterator[Finding]:
             host = key.removesuffix("port") + "host"
             ports.check_free(key, ports.resolved(host, _host(ragq, key)), port)
         except RagError as error:
-            yield fail("ports", "{why}", why=error)
+            yield fail("ports", N_("{why}"), why=error)
         else:
-            yield ok("ports", "{port} is free ({key})", port=port, key=key)
+            yield ok("ports", N_("{port} is free ({key})"), port=port, key=key)
 
 
 def _host(ragq: Ragq, key: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from importlib import metadata
 
 from rwkv_rag.diagnosis.finding import Finding, ok, warn
+from rwkv_rag.i18n import N_
 
 EXTRAS = {
     "ui": ("streamlit",),
@@ -29,14 +30,14 @@ def _extra(extra: str, distributions: tuple[str, ...]) -> Finding:
     missing = ", ".join(name for name, version in versions.items() if not version)
     if not missing:
         installed = ", ".join(f"{name} {version}" for name, version in versions.items())
-        return ok(f"[{extra}]", "installed: {installed}", installed=installed)
-    said, mend = "not installed: {missing}", "pip install 'rwkv-rag[{extra}]'"
+        return ok(f"[{extra}]", N_("installed: {installed}"), installed=installed)
+    text, advice = N_("not installed: {missing}"), N_("pip install 'rwkv-rag[{extra}]'")
     judge = warn if extra in USUAL else _optional
-    return judge(f"[{extra}]", said, mend, missing=missing, extra=extra)
+    return judge(f"[{extra}]", text, advice, missing=missing, extra=extra)
 
 
-def _optional(about: str, said: str, mend: str, **values: object) -> Finding:
-    return Finding(about, "ok", said, mend, values)
+def _optional(about: str, text: str, advice: str, **values: object) -> Finding:
+    return Finding(about, "ok", text, advice, values)
 
 
 def _version(distribution: str) -> str:

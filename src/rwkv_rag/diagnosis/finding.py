@@ -1,4 +1,4 @@
-"""A finding: one thing that was looked at, how it is, and what to do. Knows no check."""
+"""A finding of `rwkv-rag doctor`: what was checked, its state, and what to do about it."""
 
 from __future__ import annotations
 
@@ -6,37 +6,44 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from rwkv_rag.i18n import N_
+
 State = Literal["ok", "warn", "fail"]
+SUBJECTS = (  # what `Finding.about` says, beside names that are the same in every language
+    *(N_("clock"), N_("data"), N_("disk"), N_("gpu"), N_("keys"), N_("knowledge"), N_("memory")),
+    *(N_("model"), N_("ports"), N_("python"), N_("services"), N_("settings"), N_("temporary")),
+    *(N_("torch"), N_("tuning")),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`said` and `mend` are English texts of `words`, filled in with `values`.
+    """`text` and `advice` are English templates, translated where they are shown.
 
-    about   what was looked at, the same in every language
-    mend    what to do about it; empty where nothing is to be done
-    values  one that is called `why` is itself a message of ours
-    table   lines that belong to it, the first with their headings
+    about    what was checked; the same in every language
+    advice   what to do; empty where nothing is to be done
+    values   fill both templates; errors and messages among them are translated too
+    table    further lines, the first of them the headings
     """
 
     about: str
     state: State
-    said: str
-    mend: str = ""
+    text: str
+    advice: str = ""
     values: Mapping[str, object] = field(default_factory=dict)
     table: tuple[tuple[str, ...], ...] = ()
 
 
-def ok(about: str, said: str, **values: Any) -> Finding:
+def ok(about: str, text: str, /, **values: Any) -> Finding:
     """As it should be."""
-    return Finding(about, "ok", said, values=values)
+    return Finding(about, "ok", text, values=values)
 
 
-def warn(about: str, said: str, mend: str, **values: Any) -> Finding:
-    """It works, and not as well or as safely as it could."""
-    return Finding(about, "warn", said, mend, values)
+def warn(about: str, text: str, advice: str, /, **values: Any) -> Finding:
+    """It works, but not as well or as safely as it could."""
+    return Finding(about, "warn", text, advice, values)
 
 
-def fail(about: str, said: str, mend: str = "", **values: Any) -> Finding:
-    """Something will not work until it is mended."""
-    return Finding(about, "fail", said, mend, values)
+def fail(about: str, text: str, advice: str = "", /, **values: Any) -> Finding:
+    """Something does not work until it is repaired."""
+    return Finding(about, "fail", text, advice, values)

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from rwkv_rag.diagnosis.finding import Finding, fail, ok
 from rwkv_rag.errors import RagError
+from rwkv_rag.i18n import N_
 from rwkv_rag.interfaces import Embedder, Knowledge, Tuner
 
-NOTHING = "no knowledge base yet"
+NOTHING = N_("no knowledge base yet")
 
 
 def bases(knowledge: Knowledge, embedder: Embedder) -> Iterator[Finding]:
@@ -20,19 +21,21 @@ def bases(knowledge: Knowledge, embedder: Embedder) -> Iterator[Finding]:
         try:
             problems = knowledge.verify(base.name)
         except RagError as error:
-            yield fail("knowledge", "{name}: {why}", name=base.name, why=error)
+            yield fail("knowledge", N_("{name}: {why}"), name=base.name, why=error)
             continue
         for problem in problems:
-            mend = "rwkv-rag kb rebuild {name}"
-            yield fail("knowledge", "{name}: {why}", mend, name=base.name, why=problem)
+            advice = N_("rwkv-rag kb rebuild {name}")
+            yield fail("knowledge", N_("{name}: {why}"), advice, name=base.name, why=problem)
         if not problems:
             counts = {"documents": base.documents, "passages": base.chunks}
-            said = "{name}: the indexes hold its {documents} documents, {passages} passages"
-            yield ok("knowledge", said, name=base.name, **counts)
+            text = N_("{name}: the indexes hold its {documents} documents, {passages} passages")
+            yield ok("knowledge", text, name=base.name, **counts)
         if base.embedding_model != (now := embedder.model.id):
-            said = "{name} was made with the embedding model {model}, and now {now} is in use"
-            mend = "go back to that model, or index the documents into a new base"
-            yield fail("knowledge", said, mend, name=base.name, model=base.embedding_model, now=now)
+            text = N_("{name} was made with the embedding model {model}, and now {now} is in use")
+            advice = N_("go back to that model, or index the documents into a new base")
+            yield fail(
+                "knowledge", text, advice, name=base.name, model=base.embedding_model, now=now
+            )
 
 
 def jobs(tuner: Tuner) -> Iterator[Finding]:
@@ -40,11 +43,11 @@ def jobs(tuner: Tuner) -> Iterator[Finding]:
     known = tuner.jobs()
     broken = [job.id for job in known if job.status in ("failed", "interrupted")]
     if broken:
-        said = "{count} fine-tunings, {broken} not finished"
-        mend = "rwkv-rag tune show {id}"
+        text = N_("{count} fine-tunings, {broken} not finished")
+        advice = N_("rwkv-rag tune show {id}")
         yield Finding(
-            "tuning", "ok", said, mend,
+            "tuning", "ok", text, advice,
             {"count": len(known), "broken": len(broken), "id": broken[0]},
         )  # fmt: skip
     else:
-        yield ok("tuning", "{count} fine-tunings", count=len(known))
+        yield ok("tuning", N_("{count} fine-tunings"), count=len(known))

@@ -121,8 +121,14 @@ class Catalog:
             if base.name == name:
                 return base
         known = ", ".join(base.name for base in bases)
-        advice = f"there are: {known}" if known else "there is none yet; index some documents first"
-        raise NotFound("there is no knowledge base {name}; {advice}", name=name, advice=advice)
+        if known:
+            raise NotFound(
+                "there is no knowledge base {name}; there are: {known}", name=name, known=known
+            )
+        raise NotFound(
+            "there is no knowledge base {name}; there is none yet; index some documents first",
+            name=name,
+        )
 
     def delete_base(self, base: Base) -> None:
         with self.write() as db:

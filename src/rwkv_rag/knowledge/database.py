@@ -12,11 +12,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rwkv_rag.errors import Busy, CorruptData, InputError, MissingExtra, RagError, system_reason
+from rwkv_rag.errors import (
+    Busy,
+    CorruptData,
+    InputError,
+    Message,
+    MissingExtra,
+    RagError,
+    system_reason,
+)
 from rwkv_rag.knowledge.migrations import migrate, require_current
 
 WAIT_S = 10.0  # how long to wait for another process's transaction
-MEND = "restore it from a copy, or move it away and index your documents again"
+MEND = Message("restore it from a copy, or move it away and index your documents again")
 
 
 class Database:
@@ -131,7 +139,7 @@ class Database:
         if "full" in text:
             return RagError("the disk is full: {path} cannot grow; free some space", path=self.path)
         if _refused(text):
-            return InputError(_unwritable(self.path))
+            return _unwritable(self.path)
         if _failed(text):
             return RagError(
                 "the disk refuses {path} ({text}), most often because it is full; free some "
@@ -169,5 +177,8 @@ def _failed(text: str) -> bool:
     return "disk I/O" in text
 
 
-def _unwritable(path: Path) -> str:
-    return f"{path} cannot be opened for writing; check its permissions and its directory's"
+def _unwritable(path: Path) -> InputError:
+    return InputError(
+        "{path} cannot be opened for writing; check its permissions and its directory's",
+        path=path,
+    )

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rwkv_rag.errors import InputError, ModelMismatch, RagError
+from rwkv_rag.errors import InputError, Message, ModelMismatch, RagError, message
 from rwkv_rag.interfaces import Embedder
 from rwkv_rag.knowledge.catalog import Base, Catalog, Stored, content_hash
 from rwkv_rag.knowledge.load import load, printable, read_bytes
@@ -54,7 +54,7 @@ class Ingest:
                     continue
                 document = load(source.path, name=name)
             except InputError as error:
-                yield replace(progress, stage="skipped", done=done + 1, reason=str(error))
+                yield replace(progress, stage="skipped", done=done + 1, reason=error.message)
                 continue
             yield from self._document(document, path, progress)
 
@@ -116,7 +116,9 @@ class Ingest:
                 return None  # this name takes over what that file held before
             if path:  # the file was moved; its document keeps its name
                 self._catalog.set_source(self._base, holder.name, path)
-        reason = f"the same content is already in the base as {holder.name}"
+        reason = message(
+            "the same content is already in the base as {document}", document=holder.name
+        )
         if not named:
             return replace(progress, stage="unchanged", reason=reason)
         self._catalog.remove_document(self._base, name)
@@ -174,25 +176,30 @@ def check_vectors(vectors: np.ndarray, count: int, base: Base) -> None:
         )
 
 
-def _fault(document: Document) -> str:
-    if printable(document.name) != document.name:
-        return f"{printable(document.name)} is no name for a document: it is not valid Unicode"
+def _fault(document: Document) -> Message | None:
+    """Why a document cannot be stored."""
+    name = printable(document.name)
+    if name != document.name:
+        return message("{name} is no name for a document: it is not valid Unicode", name=name)
     if not document.text.strip():
-        return f"{document.name} contains only white space"
+        return message("{name} contains only white space", name=name)
     try:
         document.text.encode()
     except UnicodeEncodeError:
-        return f"{document.name} is not valid Unicode (lone surrogates)"
-    return ""
+        return message("{name} is not valid Unicode (lone surrogates)", name=name)
+    return None
 
 
-def _note(document: Document) -> str:
+def _note(document: Document) -> Message | None:
     """What the user has to know of a document that was read only in part."""
     silent = [str(page.number) for page in document.pages if page.start == page.end]
     if not silent:
-        return ""
+        return None
     named = ", ".join(silent[:NAMED_PAGES]) + (", …" if len(silent) > NAMED_PAGES else "")
-    return (
-        f"{len(silent)} of {len(document.pages)} pages have no text (page {named}):"
-        " scanned; OCR comes with a later version"
+    return message(
+        "{silent} of {pages} pages have no text (page {numbers}): scanned; OCR comes with a later "
+        "version",
+        silent=len(silent),
+        pages=len(document.pages),
+        numbers=named,
     )

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar, cast
 
-from rwkv_rag.errors import InputError, ModelMismatch
+from rwkv_rag.errors import InputError, Message, ModelMismatch, message
+from rwkv_rag.i18n import N_
 from rwkv_rag.interfaces import Embedder, Reranker, SearchStage
 from rwkv_rag.knowledge import lexical
 from rwkv_rag.knowledge.catalog import Base, Catalog, content_hash
@@ -142,7 +143,7 @@ class Library:
             rerank_weight=self._rerank_weight,
         )
 
-    def verify(self, name: str) -> list[str]:
+    def verify(self, name: str) -> list[Message]:
         """Every way in which stored data contradicts itself; empty when index = truth."""
         with self._catalog.read() as db:
             base = self._base(name)
@@ -155,13 +156,13 @@ class Library:
         stale = [c.id for _, c, key in rows if content_hash(embedded_text(c)) != key]
         ids = {row for row, _, _ in rows}
         faults = (
-            ("chunks differ from their document", wrong),
-            ("chunks differ from their embedded text", stale),
-            ("chunks are missing from the lexical index", ids - words),
-            ("lexical entries have no chunk", words - ids),
-            ("chunks have no usable embedding", ids - set(vectors)),
+            (N_("{count} chunks differ from their document"), len(wrong)),
+            (N_("{count} chunks differ from their embedded text"), len(stale)),
+            (N_("{count} chunks are missing from the lexical index"), len(ids - words)),
+            (N_("{count} lexical entries have no chunk"), len(words - ids)),
+            (N_("{count} chunks have no usable embedding"), len(ids - set(vectors))),
         )
-        found = [f"{len(which)} {what}" for what, which in faults if which]
+        found = [message(template, count=count) for template, count in faults if count]
         return found + self._dense.problems(base)
 
     def rebuild(self, name: str) -> None:

@@ -52,7 +52,7 @@ class SendingKnowledge:
             try:
                 yield from self._source(name, source, held, reading)
             except InputError as error:
-                yield replace(reading, stage="skipped", done=done + 1, reason=str(error))
+                yield replace(reading, stage="skipped", done=done + 1, reason=error.message)
 
     def _source(
         self, name: str, source: Source, held: dict[str, str], reading: IndexEvent

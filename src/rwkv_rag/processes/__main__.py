@@ -24,8 +24,8 @@ def main() -> int:
         return 0  # its supervisor died before it could say anything
     try:
         roles.carry_out(orders.from_line(line), ending)
-    except RagError as error:  # in English: the supervisor translates
-        sys.stderr.write(f"{' '.join(str(error).split())}\n")
+    except RagError as error:
+        sys.stderr.write(f"{orders.error_line(error)}\n")
         return USER_ERROR
     return 0
 

@@ -17,10 +17,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO
 
-from rwkv_rag.processes.orders import Order, to_line
+from rwkv_rag.errors import Message, message
+from rwkv_rag.processes.orders import Order, received_error, to_line
 from rwkv_rag.types import ServiceState
 
-Say = Callable[[str, str], None]
+Say = Callable[[str, Message], None]
 """Takes the name of a process and a line it wrote."""
 
 ASK_S = 0.05  # between two questions whether it is ready
@@ -60,14 +61,15 @@ class Keeper:
     ) -> None:
         self.name, self.order = name, order
         self.state: ServiceState = "starting"
-        self.restarts, self.reason = 0, ""
+        self.restarts = 0
+        self.reason: Message | None = None
         self._ready, self._say, self._changed = ready, say, changed
         self._environment = environment
         self._patience = patience or Patience()
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()  # between starting a process and stopping it
         self._ending = threading.Event()
-        self._last: deque[str] = deque(maxlen=5)
+        self._last: deque[Message] = deque(maxlen=5)
         self._thread = threading.Thread(target=self._keep, name=f"keep {name}", daemon=True)
 
     @property
@@ -161,11 +163,13 @@ class Keeper:
         deadline = time.monotonic() + self._patience.ready_s
         while process.poll() is None and not self._ending.is_set():
             if self._ready(process.pid):
-                self.reason = ""
+                self.reason = None
                 self._become("ready")
                 return True
             if time.monotonic() > deadline:
-                self._last.append(f"not ready after {self._patience.ready_s:.0f} s")
+                self._last.append(
+                    message("not ready after {seconds:.0f} s", seconds=self._patience.ready_s)
+                )
                 return False
             self._ending.wait(ASK_S)
         return True
@@ -178,14 +182,15 @@ class Keeper:
                     each if each.isprintable() else " " for each in line.decode("utf-8", "replace")
                 ).rstrip()
                 if text:
-                    self._last.append(text)
-                    self._say(self.name, text)
+                    said = received_error(text) or Message(text)
+                    self._last.append(said)
+                    self._say(self.name, said)
 
-    def _why(self, code: int) -> str:
-        """The last thing it said, or what ended it."""
+    def _why(self, code: int) -> Message:
+        """The last line it wrote, or what ended it."""
         if code < 0:
-            return f"killed by signal {-code}"
-        return self._last[-1] if self._last else f"exit code {code}"
+            return message("killed by signal {signal}", signal=-code)
+        return self._last[-1] if self._last else message("exit code {code}", code=code)
 
     def _become(self, state: ServiceState) -> None:
         self.state = state

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rwkv_rag.config import Settings
-from rwkv_rag.errors import BadMessage
+from rwkv_rag.errors import BadMessage, Message, RagError
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,19 @@ def from_line(line: bytes) -> Order:
         raise BadMessage(
             "no order that a child process understands: {reason!r}", reason=error
         ) from error
+
+
+def error_line(error: RagError) -> str:
+    """An error as a child writes it, for its supervisor to show in the user's language."""
+    return json.dumps({"error": error.message.json()})
+
+
+def received_error(line: str) -> Message | None:
+    """The error in a line that `error_line` made; None for any other line."""
+    try:
+        return Message.from_json(json.loads(line)["error"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def settings_of(order: WorkerOrder) -> Settings:

@@ -16,7 +16,7 @@ from queue import SimpleQueue
 from typing import Protocol
 
 from rwkv_rag.bus.client import QueueClient
-from rwkv_rag.errors import Busy, InputError, RagError
+from rwkv_rag.errors import Busy, InputError, Message, RagError
 from rwkv_rag.interfaces import Tuner
 from rwkv_rag.processes import ports
 from rwkv_rag.processes.control import Control
@@ -37,10 +37,10 @@ ASKED_SOON = replace(
 class Listener(Protocol):
     """Who is told what happens; from the main thread, but for `wrote`."""
 
-    def wrote(self, name: str, line: str) -> None:
+    def wrote(self, name: str, line: Message) -> None:
         """A process wrote a line. From any thread."""
 
-    def changed(self, process: str, state: str, reason: str) -> None:
+    def changed(self, process: str, state: str, reason: Message | None) -> None:
         """A process is in another state."""
 
     def settled(self, services: list[ServiceStatus]) -> None:

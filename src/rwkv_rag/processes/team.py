@@ -6,11 +6,11 @@ Knows their states and how they are renewed; when that is, others decide.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from rwkv_rag.bus.client import QueueClient
-from rwkv_rag.errors import RagError
+from rwkv_rag.errors import Message, RagError, joined, message
 from rwkv_rag.processes import readiness
 from rwkv_rag.processes.keeper import Keeper, Patience, Say, end
 from rwkv_rag.processes.orders import Order
@@ -66,9 +66,7 @@ class Team:
             self._planned.address,
             restarts=self._renewals + sum(keeper.restarts for keeper in keepers),
             memory_bytes=sum(_memory(keeper.pid) for keeper in keepers),
-            reason="; ".join(
-                f"{keeper.name}: {keeper.reason}" for keeper in keepers if keeper.reason
-            ),
+            reason=_reason(keepers),
             queue=self._queue_status(),
         )
 
@@ -155,3 +153,13 @@ def _memory(pid: int | None) -> int:
         return int(psutil.Process(pid).memory_info().rss)
     except psutil.Error:
         return 0
+
+
+def _reason(keepers: Sequence[Keeper]) -> Message | None:
+    """Why processes do not run, with their names; None where all do."""
+    reasons = [
+        message("{name}: {reason}", name=keeper.name, reason=keeper.reason)
+        for keeper in keepers
+        if keeper.reason
+    ]
+    return joined("; ", reasons) if reasons else None

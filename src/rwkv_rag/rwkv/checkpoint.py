@@ -19,13 +19,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from rwkv_rag.errors import InputError, NotFound, UnsupportedModel
+from rwkv_rag.errors import InputError, Message, NotFound, UnsupportedModel, message
 from rwkv_rag.rwkv import layout
 from rwkv_rag.rwkv.layout import Shape
 from rwkv_rag.rwkv.quant import dequantize_rows
 
 _SCALE = ".scale"
-_WANTED = "give an RWKV-7 (x070) model as .pth or .safetensors"
+_WANTED = Message("give an RWKV-7 (x070) model as .pth or .safetensors")
 # What torch and pickle raise for files that are cut short, damaged or hold more than tensors.
 _UNREADABLE = (
     RuntimeError, pickle.UnpicklingError, EOFError, OSError, KeyError, ValueError, TypeError,
@@ -146,14 +146,14 @@ def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     raise UnsupportedModel("{start}, not a model; {wanted}", start=_kind(start), wanted=_WANTED)
 
 
-def _kind(start: bytes) -> str:
+def _kind(start: bytes) -> Message:
     if not start:
-        return "an empty file"
+        return message("an empty file")
     if start[:4] == b"GGUF":
-        return "a GGUF file of llama.cpp"
+        return message("a GGUF file of llama.cpp")
     if start[:4] == b"fmgg":
-        return "a file of rwkv.cpp"
-    return f"a file that begins with {start[:8]!r}"
+        return message("a file of rwkv.cpp")
+    return message("a file that begins with {start}", start=start[:8])
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -225,9 +225,9 @@ def _scales_match(tensors: Mapping[str, torch.Tensor]) -> None:
         scale = tensors.get(name + _SCALE)
         if scale is None or tensor.dim() != 2 or scale.shape != tensor.shape[:1]:
             raise UnsupportedModel(
-                "int8 tensor {name} needs {name}{scale} with one number for each of its rows",
+                "int8 tensor {name} needs {scale} with one number for each of its rows",
                 name=name,
-                scale=_SCALE,
+                scale=name + _SCALE,
             )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from rwkv_rag.errors import UnsupportedModel
+from rwkv_rag.errors import Message, UnsupportedModel
 
 HEAD_SIZE = 64
 
@@ -38,7 +38,7 @@ _FOREIGN = (
         "a model in Hugging Face layout; give an RWKV-7 file in the official layout (.pth)",
     ),
 )
-_WANTED = "give an RWKV-7 (x070) model as .pth or .safetensors"
+_WANTED = Message("give an RWKV-7 (x070) model as .pth or .safetensors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,9 +183,9 @@ def check(tensors: Mapping[str, torch.Tensor], shape: Shape) -> None:
     strangers = [name for name in tensors if name not in wanted and not is_extra(name)]
     if strangers:
         raise UnsupportedModel(
-            "{strangers} unknown tensors ({strangers2}, …): this is not a plain RWKV-7 model",
-            strangers=len(strangers),
-            strangers2=", ".join(strangers[:3]),
+            "{count} unknown tensors ({names}, …): this is not a plain RWKV-7 model",
+            count=len(strangers),
+            names=", ".join(strangers[:3]),
         )
 
 

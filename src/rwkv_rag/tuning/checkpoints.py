@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from rwkv_rag.errors import CorruptData, TuningFailed
+from rwkv_rag.errors import CorruptData, Message, TuningFailed, message
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -74,7 +74,7 @@ class PlainCheckpoints:
         except (OSError, RuntimeError) as error:  # torch wraps what the file system says
             with suppress(OSError):
                 part.unlink(missing_ok=True)
-            raise TuningFailed(_unwritten(step, error, kept=self.exists())) from error
+            raise _unwritten(step, error, kept=self.exists()) from error
 
     def load(self) -> int:
         try:
@@ -121,7 +121,7 @@ class SpreadCheckpoints:
                 os.replace(part, self.path)
                 _remove(self._old)
         except (OSError, RuntimeError) as error:
-            raise TuningFailed(_unwritten(step, error, kept=self.exists())) from error
+            raise _unwritten(step, error, kept=self.exists()) from error
 
     def load(self) -> int:
         state: dict[str, Any] = dict(self._state)
@@ -152,13 +152,16 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _unwritten(step: int, error: Exception, *, kept: bool) -> str:
+def _unwritten(step: int, error: Exception, *, kept: bool) -> TuningFailed:
     cause = error if isinstance(error, OSError) else error.__cause__ or error.__context__
-    said = getattr(cause, "strerror", None) or " ".join(str(error).split())[:120]
-    safe = "the one before it is kept" if kept else "there is none before it"
-    return (
-        f"the checkpoint of step {step} could not be written ({said}); {safe}: "
-        "free some space and resume the job"
+    reason = getattr(cause, "strerror", None) or " ".join(str(error).split())[:120]
+    before = message("the one before it is kept") if kept else message("there is none before it")
+    return TuningFailed(
+        "the checkpoint of step {step} could not be written ({reason}); {before}: free some space "
+        "and resume the job",
+        step=step,
+        reason=Message(reason),
+        before=before,
     )
 
 

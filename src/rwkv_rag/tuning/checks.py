@@ -114,7 +114,7 @@ def _first_lines(settings: TuneSettings, encoder: RowEncoder) -> Glance:
         except InputError as error:
             if settings.skip_bad:
                 continue
-            raise InputError(bad_line(settings.data, line.number, str(error))) from error
+            raise bad_line(settings.data, line.number, error.message) from error
         rows, tokens, scored = rows + 1, tokens + len(row.ids), scored + int(row.scored.sum())
     if not rows and last < LINES:
         raise InputError("{data} holds no row; give a file with at least one", data=settings.data)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from rwkv_rag.errors import InputError, system_reason
+from rwkv_rag.errors import InputError, Message, system_reason
 from rwkv_rag.rwkv.tokenizer import Tokenizer
 from rwkv_rag.tuning import binidx, jsonl, rows
 from rwkv_rag.tuning.batches import Batch, Batches
@@ -44,7 +44,7 @@ class Prepared:
     longest: int
     sha256: str
     bad: int = 0
-    skipped: tuple[tuple[int, str], ...] = ()
+    skipped: tuple[tuple[int, Message], ...] = ()
 
 
 def checked(path: Path) -> Iterator[jsonl.Line]:
@@ -54,7 +54,7 @@ def checked(path: Path) -> Iterator[jsonl.Line]:
             if not line.problem:
                 rows.parse(line.value, budget=sys.maxsize, count=len)
         except InputError as error:
-            line = replace(line, problem=str(error))
+            line = replace(line, problem=error.message)
         yield line
 
 
@@ -97,10 +97,11 @@ def prepare(
         del rows
         for path in (binidx.bin_path(prefix), binidx.idx_path(prefix), mask_path(prefix)):
             path.unlink(missing_ok=True)
-        left = "has only bad lines" if bad else "holds no row"
-        raise InputError(
-            "{source} {left}; training needs at least one good one", source=source, left=left
-        )
+        if bad:
+            raise InputError(
+                "{source} has only bad lines; training needs at least one good one", source=source
+            )
+        raise InputError("{source} holds no row; give a file with at least one", source=source)
     return _told(rows, bad, skipped)
 
 
@@ -111,24 +112,24 @@ def _convert(
     scored: Scored,
     skip_bad: bool,
     progress: jsonl.Progress,
-) -> tuple[int, list[tuple[int, str]]]:
+) -> tuple[int, list[tuple[int, Message]]]:
     """Write the files; the number of bad lines, and the first of them."""
     bad = 0
-    skipped: list[tuple[int, str]] = []
+    skipped: list[tuple[int, Message]] = []
     try:
         prefix.parent.mkdir(parents=True, exist_ok=True)
         with binidx.Writer(prefix) as writer, _mask(prefix, scored) as mask:
             for line in jsonl.read(source, progress=progress):
-                row, reason = _encoded(encoder, line)
-                if row is not None:
+                row = _encoded(encoder, line)
+                if isinstance(row, Encoded):
                     writer.add(row.ids)
                     mask.write(row.scored.tobytes())
                     continue
                 if not skip_bad:
-                    raise InputError(bad_line(source, line.number, reason))
+                    raise bad_line(source, line.number, row)
                 bad += 1
                 if len(skipped) < REASONS_KEPT:
-                    skipped.append((line.number, reason))
+                    skipped.append((line.number, row))
     except OSError as error:
         raise InputError(
             "{prefix} cannot be written: {reason}", prefix=prefix, reason=system_reason(error)
@@ -136,19 +137,24 @@ def _convert(
     return bad, skipped
 
 
-def bad_line(source: Path, number: int, reason: str) -> str:
-    """What is said of a line that stops everything."""
-    return f"{source} line {number}: {reason}; correct it, or leave bad lines out (--skip-bad)"
+def bad_line(source: Path, number: int, reason: Message | None) -> InputError:
+    """The error for a line that cannot be used, where bad lines are not to be skipped."""
+    return InputError(
+        "{source} line {number}: {reason}; correct it, or leave bad lines out (--skip-bad)",
+        source=source,
+        number=number,
+        reason=reason,
+    )
 
 
-def _encoded(encoder: RowEncoder, line: jsonl.Line) -> tuple[Encoded | None, str]:
-    """The row, or None and the reason."""
+def _encoded(encoder: RowEncoder, line: jsonl.Line) -> Encoded | Message:
+    """The row, or why there is none."""
     if line.problem:
-        return None, line.problem
+        return line.problem
     try:
-        return encoder.encode(line.value), ""
+        return encoder.encode(line.value)
     except InputError as error:
-        return None, str(error)
+        return error.message
 
 
 @contextmanager
@@ -185,7 +191,7 @@ def _in_place(prefix: Path, scored: Scored, vocabulary: int, progress: jsonl.Pro
     return _told(rows, 0, [])
 
 
-def _told(rows: Rows, bad: int, skipped: list[tuple[int, str]]) -> Prepared:
+def _told(rows: Rows, bad: int, skipped: list[tuple[int, Message]]) -> Prepared:
     return Prepared(
         prefix=rows.prefix,
         rows=len(rows),

@@ -25,6 +25,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from rwkv_rag.errors import AlreadyExists, CorruptData, InputError
+from rwkv_rag.i18n import N_
 from rwkv_rag.rwkv.adapter import Adapter, merged
 from rwkv_rag.rwkv.checkpoint import Checkpoint, load_checkpoint
 from rwkv_rag.rwkv.state import State
@@ -32,11 +33,6 @@ from rwkv_rag.rwkv.tuned import FILES, Kind, Shelf, Tuned
 from rwkv_rag.tuning import formats
 from rwkv_rag.tuning.formats import CONFIG, WEIGHTS, Found
 from rwkv_rag.tuning.settings import BaseFiles
-
-_WAYS = (
-    "give a name that ends in .safetensors or .pth, or, for an adapter, a folder's without ending"
-)
-
 
 VOCABULARY = "vocab.txt"
 
@@ -122,7 +118,11 @@ class Written:
     alpha: int | None = None
 
 
-_WORDS: dict[Kind, str] = {"state": "a state", "adapter": "an adapter", "model": "a whole model"}
+_WORDS: dict[Kind, str] = {
+    "state": N_("a state"),
+    "adapter": N_("an adapter"),
+    "model": N_("a whole model"),
+}
 
 
 def export(shelf: Shelf, name: str, path: Path) -> Written:
@@ -136,7 +136,11 @@ def export(shelf: Shelf, name: str, path: Path) -> Written:
     if path.suffix not in (".safetensors", ".pth", "") or (
         path.suffix == "" and tuned.kind != "adapter"
     ):
-        raise InputError("{path} says no form that is known; {ways}", path=path.name, ways=_WAYS)
+        raise InputError(
+            "the ending of {path} names no known format; give a name that ends in .safetensors or "
+            ".pth, or, for an adapter, a folder without an ending",
+            path=path.name,
+        )
     _check_parent(path)
     vocabulary = _own_vocabulary(source.with_name(VOCABULARY), path)
     tensors = _load(source)  # also where the file is only copied: nobody wants a damaged one
@@ -220,8 +224,8 @@ def _slim(tensors: Mapping[str, Tensor], path: Path) -> Written:
     with _writing(path), _whole(path) as part:
         torch.save(renamed, part)
     if any(name.endswith(".disha") for name in renamed):
-        return Written("a DiSHA adapter in the names of RWKV-PEFT")
-    return Written("a LoRA in the names of RWKV-PEFT", _rank(tensors))
+        return Written(N_("a DiSHA adapter in the names of RWKV-PEFT"))
+    return Written(N_("a LoRA in the names of RWKV-PEFT"), _rank(tensors))
 
 
 def _peft(tensors: Mapping[str, Tensor], path: Path) -> Written:
@@ -238,7 +242,7 @@ def _peft(tensors: Mapping[str, Tensor], path: Path) -> Written:
         part.mkdir()
         save_file(renamed, part / WEIGHTS, metadata={"format": "pt"})
         (part / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    return Written("a folder of peft")
+    return Written(N_("a folder of peft"))
 
 
 def _peft_name(name: str) -> str:

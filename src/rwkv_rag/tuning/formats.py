@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from rwkv_rag.errors import InputError, ModelMismatch, NotFound, UnsupportedModel
+from rwkv_rag.i18n import N_
 from rwkv_rag.rwkv import layout
 from rwkv_rag.rwkv.adapter import Adapter, is_matrix
 from rwkv_rag.rwkv.checkpoint import Checkpoint, read_tensors
@@ -79,26 +80,31 @@ def read(
     if names and all(map(_STATE.fullmatch, names)):
         return _state(source, base)
     if any(map(_OURS.fullmatch, names)):
-        return _checked("an adapter of this program", source.tensors, base, path)
+        return _checked(N_("an adapter of this program"), source.tensors, base, path)
     if any(map(_BLOCK.fullmatch, names)):
         return _miss(source, base)
     if any(map(_PAIR.fullmatch, names)):
         return _lora(source, base, alpha, first)
-    raise InputError("{path} {names}", path=path.name, names=_stranger(names))
+    raise _unknown(path, names)
 
 
-def _stranger(names: Any) -> str:
+def _unknown(path: Path, names: Any) -> InputError:
+    """What to say of a file that is none of the known kinds."""
     if "emb.weight" in names:
-        return "is a whole model; it needs no import: give it as --model"
-    if any(name.endswith(".bone") for name in names):
-        return (
-            "is a Bone adapter from before DiSHA, of which there are several forms that look alike;"
-            " merge it with the program that made it"
+        return InputError(
+            "{path} is a whole model; it needs no import: give it as --model", path=path.name
         )
-    sample = ", ".join(sorted(names)[:3]) or "nothing"
-    return (
-        f"holds no tuned state and no adapter that is known here ({sample}, …); "
-        "known are time_state, LoRA, PiSSA, DiSHA, MiSS and peft's folders"
+    if any(name.endswith(".bone") for name in names):
+        return InputError(
+            "{path} is a Bone adapter from before DiSHA, of which there are several forms that "
+            "look alike; merge it with the program that made it",
+            path=path.name,
+        )
+    return InputError(
+        "{path} holds no tuned state and no adapter that is known here ({sample}, …); known are "
+        "time_state, LoRA, PiSSA, DiSHA, MiSS and peft's folders",
+        path=path.name,
+        sample=", ".join(sorted(names)[:3]) or "nothing",
     )
 
 
@@ -160,7 +166,7 @@ def _state(source: _Source, base: Checkpoint) -> Found:
         raise InputError(
             "{path} holds values that are no numbers; download it again", path=source.path.name
         )
-    return Found("a tuned state (time_state)", "state", state.to_time_state())
+    return Found(N_("a tuned state (time_state)"), "state", state.to_time_state())
 
 
 def _lora(source: _Source, base: Checkpoint, alpha: float | None, first: Path | None) -> Found:
@@ -191,7 +197,7 @@ def _lora(source: _Source, base: Checkpoint, alpha: float | None, first: Path | 
     for name, (a, b) in pairs.items():
         tensors[f"{name}.lora_A"] = a.float()
         tensors[f"{name}.lora_B"] = b.float() * _scale(source, float(alpha), a.shape[0])
-    what = "a LoRA in a folder of peft" if source.config else "a slim LoRA"
+    what = N_("a LoRA in a folder of peft") if source.config else N_("a slim LoRA")
     return _checked(what, {**tensors, **_replaced(rest, base)}, base, source.path, float(alpha))
 
 
@@ -237,7 +243,7 @@ def _pissa(
         scale = _scale(source, float(alpha), a.shape[0])
         tensors[f"{name}.lora_A"] = torch.cat([a.float(), first_a.float()])
         tensors[f"{name}.lora_B"] = torch.cat([b.float(), -first_b.float()], 1) * scale
-    return _checked("a PiSSA adapter", {**tensors, **_replaced(rest, base)}, base, source.path)
+    return _checked(N_("a PiSSA adapter"), {**tensors, **_replaced(rest, base)}, base, source.path)
 
 
 def _is_scale(alpha: object) -> TypeGuard[float]:
@@ -258,13 +264,13 @@ def _miss(source: _Source, base: Checkpoint) -> Found:
             "it with peft",
             path=source.path.name,
         )
-    tensors, rest, what = {}, {}, "a DiSHA (MiSS) adapter"
+    tensors, rest, what = {}, {}, N_("a DiSHA (MiSS) adapter")
     for name, tensor in source.tensors.items():
         match = _BLOCK.fullmatch(name)
         if match is None:
             rest[name] = tensor
         elif tensor.dim() == 3:
-            what = "a DiSHA adapter of the mode bat"
+            what = N_("a DiSHA adapter of the mode bat")
             weight = f"{match[1]}.weight"
             tensors[f"{weight}.delta"] = _multiplied(weight, tensor.float(), base)
         else:

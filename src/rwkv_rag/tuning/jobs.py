@@ -29,9 +29,11 @@ from rwkv_rag.errors import (
     AlreadyExists,
     CorruptData,
     InputError,
+    Message,
     NotFound,
     RagError,
     TuningFailed,
+    message,
     system_reason,
 )
 from rwkv_rag.knowledge.locks import FileLock
@@ -176,7 +178,7 @@ class Jobs:
             raise NotFound("no such model file: {model}", model=base.model)
         with _writing(folder):
             folder.stop.unlink(missing_ok=True)
-            self._ledger.tell(job.id, status="waiting", reason="")
+            self._ledger.tell(job.id, status="waiting", reason=None)
             self._spawn(folder)
         return self.job(job.id)
 
@@ -266,7 +268,7 @@ class Jobs:
         """A job may be quick; one that failed before it could say why has left only its log."""
         if code and self._ledger.find(folder.id).status == "waiting":
             lines = self.logs(folder.id).strip().splitlines()
-            reason = lines[-1] if lines else f"exit code {code}"
+            reason = Message(lines[-1]) if lines else message("exit code {code}", code=code)
             self._ledger.tell(folder.id, status="failed", reason=reason)
             raise TuningFailed(
                 "job {id} could not be started: {reason}", id=folder.id, reason=reason

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from rwkv_rag.errors import InputError, NotFound, system_reason
+from rwkv_rag.errors import InputError, Message, NotFound, message, system_reason
 
 LONGEST_LINE = 16 << 20
 """Bytes; a longer line is not a row but a file that lost its line ends, or an attack."""
@@ -35,7 +35,7 @@ class Line:
 
     number: int
     value: Any = None
-    problem: str = ""
+    problem: Message | None = None
 
 
 def quiet(done: int, total: int) -> None:
@@ -104,12 +104,14 @@ def _skip_line(file: IO[bytes]) -> None:
 def _decoded(number: int, data: bytes) -> Line | None:
     """The line's value, its problem, or None where nothing is on it."""
     if len(data) > LONGEST_LINE:
-        return Line(number, problem=f"it is longer than {LONGEST_LINE >> 20} MiB")
+        return Line(
+            number, problem=message("it is longer than {size} MiB", size=LONGEST_LINE >> 20)
+        )
     try:
         text = data.decode("utf-8").strip()
         return Line(number, json.loads(text)) if text else None
     except UnicodeDecodeError as error:
-        return Line(number, problem=f"it is not UTF-8 text ({error.reason})")
+        return Line(number, problem=message("it is not UTF-8 text ({reason})", reason=error.reason))
     except (json.JSONDecodeError, RecursionError, ValueError) as error:
         what = error.msg if isinstance(error, json.JSONDecodeError) else "it cannot be decoded"
-        return Line(number, problem=f"it is not JSON ({what})")
+        return Line(number, problem=message("it is not JSON ({reason})", reason=what))

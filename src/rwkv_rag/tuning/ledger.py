@@ -6,6 +6,7 @@ write: the next second's figures come anyway.
 
 from __future__ import annotations
 
+import json
 import secrets
 import sqlite3
 import time
@@ -15,7 +16,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from rwkv_rag.errors import Busy, CorruptData, NotFound, RagError
+from rwkv_rag.errors import Busy, CorruptData, Message, NotFound, RagError
 from rwkv_rag.knowledge.database import Database
 from rwkv_rag.tuning import settings as written
 from rwkv_rag.types import TuneJob, TuneSettings
@@ -123,6 +124,9 @@ class Ledger:
     def _tell(self, id: str, values: dict[str, Any], patience_ms: int | None = None) -> None:
         unknown = values.keys() - _TOLD
         assert not unknown, unknown
+        if "reason" in values:
+            reason = values["reason"]
+            values = {**values, "reason": json.dumps(reason.json()) if reason else ""}
         names = ", ".join(f"{name} = ?" for name in values)
         with self._open() as database:
             if patience_ms is not None:
@@ -170,9 +174,20 @@ def _job(row: tuple[Any, ...]) -> TuneJob:
         *("memory_bytes", "reason", "before", "after"),
     )
     values = dict(zip(names, rest, strict=True))
+    values["reason"] = _reason(values["reason"])
     try:
         parsed = written.from_json(settings, source=f"the settings of job {id}")
     except CorruptData as error:
         parsed = TuneSettings(name=id, data=Path())
-        values |= {"status": "failed", "reason": str(error)}
+        values |= {"status": "failed", "reason": error.message}
     return TuneJob(id, parsed, **values)
+
+
+def _reason(stored: str) -> Message | None:
+    """A stored reason; earlier versions stored the English text alone."""
+    if not stored:
+        return None
+    try:
+        return Message.from_json(json.loads(stored))
+    except ValueError:
+        return Message(stored)

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from rwkv_rag.errors import InputError
+from rwkv_rag.errors import InputError, Message, joined, message
 from rwkv_rag.rwkv.layout import HEAD_SIZE, Shape
 from rwkv_rag.tuning.cross_entropy import CHUNK
 from rwkv_rag.types import TuneEstimate, TuneSettings
@@ -128,12 +128,11 @@ def require(estimate: TuneEstimate) -> None:
             need=need,
             free=free,
         )
-    ways = " | ".join(estimate.cheaper)
     raise InputError(
         "this fine-tuning needs {need} of memory and {free} are free; what would fit: {ways}",
         need=need,
         free=free,
-        ways=ways,
+        ways=joined(" | ", estimate.cheaper),
     )
 
 
@@ -247,7 +246,7 @@ def product_speed(load: Load) -> float:
     return 2 * 512 * load.shape.width * load.shape.ffn / best
 
 
-def _cheaper(settings: TuneSettings, load: Load, available: int) -> Iterator[str]:
+def _cheaper(settings: TuneSettings, load: Load, available: int) -> Iterator[Message]:
     """Changes that would fit, each by itself; all together where none does."""
     changes = list(_changes(settings, load))
     found = False
@@ -256,27 +255,27 @@ def _cheaper(settings: TuneSettings, load: Load, available: int) -> Iterator[str
             found = True
             yield said
     together = settings
-    names: list[str] = []
+    names: list[Message] = []
     for said, change in () if found else changes:
         together = replace(together, **change)
         names.append(said)
         if needed_bytes(together, load) <= available:
-            yield ", ".join(names)
+            yield joined(", ", names)
             return
 
 
-def _changes(settings: TuneSettings, load: Load) -> Iterator[tuple[str, dict[str, Any]]]:
+def _changes(settings: TuneSettings, load: Load) -> Iterator[tuple[Message, dict[str, Any]]]:
     """What costs less, from what changes the result least to what changes it most."""
     if settings.batch > 1:
         more = settings.batch * settings.accumulate
-        yield f"batch 1, accumulate {more}", {"batch": 1, "accumulate": more}
+        yield message("batch 1, accumulate {more}", more=more), {"batch": 1, "accumulate": more}
     if not settings.checkpointing:
-        yield "checkpointing", {"checkpointing": True}
+        yield message("checkpointing"), {"checkpointing": True}
     if not settings.chunk and settings.context > 256:
-        yield "context 256", {"context": 256}
+        yield message("context 256"), {"context": 256}
     if settings.method == "full":
-        yield "method lora", {"method": "lora"}
+        yield message("method lora"), {"method": "lora"}
     if settings.method != "state":
-        yield "method state", {"method": "state", "quantization": "none"}
+        yield message("method state"), {"method": "state", "quantization": "none"}
     if load.device.type == "cuda" and settings.quantization == "none" and settings.method != "full":
-        yield "quantization nf4", {"quantization": "nf4"}
+        yield message("quantization nf4"), {"quantization": "nf4"}

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rwkv_rag.errors import RagError, TuningFailed
+from rwkv_rag.errors import Message, RagError, TuningFailed
 from rwkv_rag.rwkv.tuned import Shelf
 from rwkv_rag.tuning.jobs import JobFolder, held, remove_working_files
 from rwkv_rag.tuning.ledger import Ledger, Progress, told
@@ -84,7 +84,7 @@ class JobWatch:
         self.sinks.append(sink)
         self._ending.append(sink.close)
 
-    def end(self, status: JobStatus, reason: str = "") -> None:
+    def end(self, status: JobStatus, reason: Message | None = None) -> None:
         """Say how it ended; the last step's figures may not have been told yet."""
         for ending in self._ending:
             ending({**self.values, "status": status})
@@ -131,11 +131,11 @@ def _led(folder: JobFolder, fabric: Fabric | None, watch: JobWatch) -> int:
         with suppress(
             RagError
         ):  # a full disk takes no last word; the log has it, or the freed lock
-            watch.end("failed", str(error))
+            watch.end("failed", error.message)
         return 2
     except Exception as error:
         log.exception("the job failed")
-        watch.end("failed", str(_explained(error)))
+        watch.end("failed", _explained(error).message)
         return 1
     watch.end(status)
     if status == "done":

@@ -108,8 +108,9 @@ def _form(record: dict[str, Any]) -> str:
     """Which of the forms a row has; unknown keys are told, since they may be misspelt."""
     found = [form for form in FORMS if form in record]
     if len(found) != 1:
-        what = "none" if not found else "more than one"
-        raise InputError('it has {what} of "text", "messages" and "question"', what=what)
+        if found:
+            raise InputError('it has more than one of "text", "messages" and "question"')
+        raise InputError('it has none of "text", "messages" and "question"')
     for key in record:
         if key not in FORMS[found[0]] and key not in NOTES:
             known = ", ".join(f'"{each}"' for each in sorted(FORMS[found[0]]))
@@ -171,7 +172,7 @@ def _message(message: object, place: int) -> tuple[str, str]:
         )
     if role == "system" and place:
         raise InputError("message {place} is the system's; only the first may be", place=place + 1)
-    content = prompt.clean(message["content"])
+    content = prompt.clean(str(message.get("content")))
     if not content:
         raise InputError("message {place} is empty", place=place + 1)
     return _ROLES[role], content

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from safetensors.torch import load_file, save_file
 
-from rwkv_rag.errors import ModelMismatch, NotFound
+from rwkv_rag.errors import Message, ModelMismatch, NotFound
 from rwkv_rag.rwkv.checkpoint import Checkpoint, load_checkpoint
 from rwkv_rag.rwkv.tokenizer import Tokenizer
 from rwkv_rag.rwkv.tuned import Shelf, Tuned
@@ -178,7 +178,7 @@ def prepare_rows(order: Order, watch: Watch) -> None:
 def read_prepared(folder: Path) -> Prepared:
     """What `prepare_rows` left."""
     values = json.loads((folder / ROWS).read_text(encoding="utf-8"))
-    skipped = tuple((int(number), str(reason)) for number, reason in values.pop("skipped"))
+    skipped = tuple((int(n), Message.from_json(reason)) for n, reason in values.pop("skipped"))
     return Prepared(**{**values, "prefix": folder / values["prefix"], "skipped": skipped})
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rwkv_rag.errors import MissingExtra, TuningFailed, system_reason
+from rwkv_rag.i18n import N_
 
 Record = Mapping[str, Any]
 """Figures of one step: step, loss, lr, norm, tokens, seconds, tokens_per_s, eta_s, memory_bytes."""
@@ -120,8 +121,8 @@ def wandb_login() -> str:
     try:
         import wandb
     except ImportError:
-        return "missing"
-    return "logged in" if _has_key(wandb) else "not logged in"
+        return N_("missing")
+    return N_("logged in") if _has_key(wandb) else N_("not logged in")
 
 
 def _has_key(wandb: Any) -> bool:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from rwkv_rag.errors import TuningFailed
+from rwkv_rag.errors import TuningFailed, message
 from rwkv_rag.tuning.checkpoints import Checkpoints, PlainCheckpoints, SpreadCheckpoints
 from rwkv_rag.tuning.devices import clipped, one_device, spreads
 from rwkv_rag.tuning.memory import used_bytes
@@ -151,7 +151,7 @@ class Trainer:
         if math.isfinite(loss) and math.isfinite(norm):
             self._optimiser.step()
         elif not self._settings.skip_not_finite:
-            raise TuningFailed(self._not_finite(loss, norm))
+            raise self._not_finite(loss, norm)
         self.step += 1
         seconds = time.monotonic() - began
         return {
@@ -203,16 +203,19 @@ class Trainer:
             self.step, given.steps, peak=given.lr, final=given.lr_final, warmup=given.warmup
         )
 
-    def _not_finite(self, loss: float, norm: float) -> str:
-        what = f"the loss is {loss:g}" if not math.isfinite(loss) else f"the gradient is {norm:g}"
-        kept = (
-            f"the checkpoint of step {self._saved_step} is kept"
-            if self._saved_step
-            else "nothing was learned yet"
-        )
-        return (
-            f"{what} at step {self.step + 1}; {kept}: "
-            f"start again with a lower lr than {self._settings.lr:g}"
+    def _not_finite(self, loss: float, norm: float) -> TuningFailed:
+        what = message("the loss is {value:g}", value=loss)
+        if math.isfinite(loss):
+            what = message("the gradient is {value:g}", value=norm)
+        kept = message("nothing was learned yet")
+        if self._saved_step:
+            kept = message("the checkpoint of step {step} is kept", step=self._saved_step)
+        return TuningFailed(
+            "{what} at step {step}; {kept}: start again with a lower lr than {lr:g}",
+            what=what,
+            step=self.step + 1,
+            kept=kept,
+            lr=self._settings.lr,
         )
 
 

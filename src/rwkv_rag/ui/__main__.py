@@ -10,10 +10,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from rwkv_rag import config
+from rwkv_rag import config, i18n
 from rwkv_rag.errors import RagError
-from rwkv_rag.messages import explain
-from rwkv_rag.types import Language
+from rwkv_rag.i18n import _
 from rwkv_rag.ui.server import serve
 
 
@@ -40,12 +39,9 @@ def main() -> None:
         )
         serve(settings, port=given.port, browser=not given.no_browser)
     except RagError as error:
-        sys.exit(_last_words(error, given.lang or "en"))
-
-
-def _last_words(error: RagError, language: Language) -> int:
-    sys.stderr.write(f"{'错误' if language == 'zh' else 'error'}: {explain(error, language)}\n")
-    return 2
+        with i18n.in_language(given.lang or "en"):
+            sys.stderr.write(_("error") + f": {_(error)}\n")
+        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rwkv_rag.ui.words import text
+from rwkv_rag.i18n import _
 
 
 def memory(size: int) -> str:
@@ -17,10 +17,10 @@ def duration(seconds: float | None) -> str:
         return "–"
     whole = round(seconds)
     if whole < 60:
-        return text("{seconds} s", seconds=whole)
+        return _("{seconds} s", seconds=whole)
     if whole < 3600:
-        return text("{minutes} min {seconds} s", minutes=whole // 60, seconds=whole % 60)
-    return text("{hours} h {minutes} min", hours=whole // 3600, minutes=whole % 3600 // 60)
+        return _("{minutes} min {seconds} s", minutes=whole // 60, seconds=whole % 60)
+    return _("{hours} h {minutes} min", hours=whole // 3600, minutes=whole % 3600 // 60)
 
 
 def latency(seconds: float | None) -> str:
@@ -28,7 +28,7 @@ def latency(seconds: float | None) -> str:
     if seconds is None or not 0 <= seconds < 1e8:
         return "–"
     if seconds >= 1:
-        return text("{seconds:.1f} s", seconds=seconds)
+        return _("{seconds:.1f} s", seconds=seconds)
     return f"{seconds * 1e3:.0f} ms" if seconds >= 0.01 else f"{seconds * 1e3:.1f} ms"
 
 

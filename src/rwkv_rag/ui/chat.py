@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import streamlit as st
 
 from rwkv_rag import app
+from rwkv_rag.i18n import _
 from rwkv_rag.rag.answering import Mode
 from rwkv_rag.rag.rewrite import TURNS, remembered
 from rwkv_rag.types import Answer, Citation, Delta, Hit
 from rwkv_rag.ui import parts, sources, writer
 from rwkv_rag.ui.notices import errors_shown
-from rwkv_rag.ui.words import text
 
 MODES: tuple[Mode, ...] = ("strict", "free")
 PERSON, BOOK = ":material/person:", ":material/menu_book:"
@@ -37,7 +37,7 @@ def page() -> None:
     bases = [base.name for base in shared.knowledge.bases()]
     _title()
     if not bases:
-        st.info(text("There is no knowledge base yet. Make one on the Knowledge page."))
+        st.info(_("There is no knowledge base yet. Make one on the Knowledge page."))
         return
     options = _options(bases, shared)
     for question, answer in _turns():
@@ -45,7 +45,7 @@ def page() -> None:
         with st.chat_message("assistant", avatar=BOOK):
             st.html(sources.answer_html(answer))
             _show_proof(question, answer)
-    if asked := st.chat_input(text("Your question"), max_chars=4000):
+    if asked := st.chat_input(_("Your question"), max_chars=4000):
         question = str(asked)
         _show_question(question)
         with st.chat_message("assistant", avatar=BOOK), errors_shown():
@@ -60,25 +60,25 @@ def _turns() -> list[tuple[str, Answer]]:
 
 
 def _title() -> None:
-    claim = text("“Quotes only” answers are word for word. Nothing leaves this machine.")
-    st.html(sources.title_html(text("Ask your documents"), claim))
+    claim = _("“Quotes only” answers are word for word. Nothing leaves this machine.")
+    st.html(sources.title_html(_("Ask your documents"), claim))
 
 
 def _options(bases: list[str], shared: app.Client) -> Options:
     with st.sidebar:
-        base = st.selectbox(text("Knowledge base"), bases, key="base")
+        base = st.selectbox(_("Knowledge base"), bases, key="base")
         mode = st.radio(
-            text("Answers"),
+            _("Answers"),
             MODES,
-            format_func=lambda mode: text("Quotes only") if mode == "strict" else text("Free"),
-            help=text("Quotes only: the exact words of your documents. Free: the model writes."),
+            format_func=lambda mode: _("Quotes only") if mode == "strict" else _("Free"),
+            help=_("Quotes only: the exact words of your documents. Free: the model writes."),
             horizontal=True,
             key="mode",
         )
         with errors_shown():  # a question can be asked all the same: its answer waits for a worker
             st.session_state["writing"] = writer.chosen(shared.models, mode or "strict")
-        passages = st.slider(text("Passages"), 1, 20, parts.settings().top_k, key="top_k")
-        if st.button(text("New chat"), icon=":material/add_comment:", width="stretch"):
+        passages = st.slider(_("Passages"), 1, 20, parts.settings().top_k, key="top_k")
+        if st.button(_("New chat"), icon=":material/add_comment:", width="stretch"):
             st.session_state["turns"] = []
     writing = st.session_state.get("writing", writer.Choice("", ""))
     return Options(base or bases[0], mode or "strict", passages, writing)
@@ -93,7 +93,7 @@ def _stream(shared: app.Client, options: Options, question: str) -> Answer:
     """Answer `question`, showing the text as it comes."""
     history = [remembered(asked, answer) for asked, answer in _turns()[-TURNS:]]
     place, shown = st.empty(), ""
-    place.caption(text("Looking for passages …"))
+    place.caption(_("Looking for passages …"))
 
     writer = shared.writer(options.writer.model, options.writer.tuned)
     pipeline = shared.pipeline(writer)
@@ -116,11 +116,11 @@ def _show_proof(question: str, answer: Answer) -> None:
     cited = {citation.chunk for citation in answer.citations}
     others = [hit for hit in answer.hits if hit.chunk.id not in cited]
     if others:
-        with st.expander(text("Passages found") + f" ({len(others)})", icon=":material/search:"):
+        with st.expander(_("Passages found") + f" ({len(others)})", icon=":material/search:"):
             for hit in others:
                 st.html(_place(hit) + sources.hit_html(hit))
-    read_as = text("understood as: {query}", query=answer.query) if answer.query != question else ""
-    seconds = text("{seconds:.1f} s", seconds=answer.timings.get("total", 0.0))
+    read_as = _("understood as: {query}", query=answer.query) if answer.query != question else ""
+    seconds = _("{seconds:.1f} s", seconds=answer.timings.get("total", 0.0))
     st.html(sources.note_html(read_as, answer.note, seconds))
 
 
@@ -143,4 +143,4 @@ def _place(hit: Hit) -> str:
 
 
 def _page(number: int | None) -> str:
-    return "" if number is None else text("page {number}", number=number)
+    return "" if number is None else _("page {number}", number=number)

@@ -13,13 +13,12 @@ from typing import Any
 import streamlit as st
 
 from rwkv_rag import app
+from rwkv_rag.i18n import _
 from rwkv_rag.knowledge.uploads import Uploads
-from rwkv_rag.messages import explain_reason
 from rwkv_rag.types import KnowledgeBase
 from rwkv_rag.ui import parts
 from rwkv_rag.ui.notices import errors_shown, say_later, show_notices
 from rwkv_rag.ui.sources import plain, section_html, title_html
-from rwkv_rag.ui.words import language, text
 
 SUFFIXES = ["txt", "md", "pdf"]
 
@@ -28,13 +27,13 @@ def page() -> None:
     """Draw the page."""
     shared = parts.shared()
     bases = shared.knowledge.bases()
-    st.html(title_html(text("Knowledge"), text("Documents stay in one directory on this machine.")))
+    st.html(title_html(_("Knowledge"), _("Documents stay in one directory on this machine.")))
     show_notices()
     _create(shared, expanded=not bases)
     if not bases:
         return
     names = [base.name for base in bases]
-    chosen = st.selectbox(text("Knowledge base"), names, key="shown_base")
+    chosen = st.selectbox(_("Knowledge base"), names, key="shown_base")
     base = next(base for base in bases if base.name == chosen)
     st.caption(_size(base))
     _add_documents(shared, base)
@@ -43,28 +42,28 @@ def page() -> None:
 
 
 def _create(shared: app.Client, *, expanded: bool) -> None:
-    with st.expander(text("New knowledge base"), expanded=expanded, icon=":material/add:"):
+    with st.expander(_("New knowledge base"), expanded=expanded, icon=":material/add:"):
         with st.form("create", border=False):
-            name = st.text_input(text("Name"), key="new_name", max_chars=64)
+            name = st.text_input(_("Name"), key="new_name", max_chars=64)
             left, right = st.columns(2)
             size = left.number_input(
-                text("Passage length (characters)"), 50, 4000, parts.settings().chunk_size, 50
+                _("Passage length (characters)"), 50, 4000, parts.settings().chunk_size, 50
             )
             overlap = right.number_input(
-                text("Overlap (characters)"), 0, 1000, parts.settings().chunk_overlap, 10
+                _("Overlap (characters)"), 0, 1000, parts.settings().chunk_overlap, 10
             )
-            wanted = st.form_submit_button(text("Create"), type="primary")
+            wanted = st.form_submit_button(_("Create"), type="primary")
         if not wanted:
             return
         with errors_shown():
             shared.knowledge.create(name.strip(), chunk_size=int(size), chunk_overlap=int(overlap))
             st.session_state["shown_base"] = name.strip()
-            say_later("done", text("Created {name}.", name=name.strip()))
+            say_later("done", _("Created {name}.", name=name.strip()))
             st.rerun()
 
 
 def _size(base: KnowledgeBase) -> str:
-    return text(
+    return _(
         "{documents} documents · {chunks} passages · {size}/{overlap} characters",
         documents=base.documents,
         chunks=base.chunks,
@@ -74,14 +73,14 @@ def _size(base: KnowledgeBase) -> str:
 
 
 def _add_documents(shared: app.Client, base: KnowledgeBase) -> None:
-    st.html(section_html(text("Add documents")))
+    st.html(section_html(_("Add documents")))
     uploads = st.file_uploader(
-        text("Text, Markdown or PDF files"),
+        _("Text, Markdown or PDF files"),
         type=SUFFIXES,
         accept_multiple_files=True,
         key=f"uploads_{st.session_state.get('upload_round', 0)}",
     )
-    if st.button(text("Index"), type="primary", disabled=not uploads, icon=":material/bolt:"):
+    if st.button(_("Index"), type="primary", disabled=not uploads, icon=":material/bolt:"):
         with errors_shown():
             _index(shared, base.name, uploads)
             st.session_state["upload_round"] = st.session_state.get("upload_round", 0) + 1
@@ -91,7 +90,7 @@ def _add_documents(shared: app.Client, base: KnowledgeBase) -> None:
 def _index(shared: app.Client, name: str, uploads: Sequence[Any]) -> None:
     """Write the uploads into a folder that lives as long as the indexing; read them there."""
     outcome: Counter[str] = Counter()
-    bar = st.progress(0.0, text("Indexing …"))
+    bar = st.progress(0.0, _("Indexing …"))
     with closing(Uploads()) as folder:
         paths = folder.keep((upload.name, upload) for upload in uploads)
         for event in shared.knowledge.index(name, paths):
@@ -100,10 +99,10 @@ def _index(shared: app.Client, name: str, uploads: Sequence[Any]) -> None:
             bar.progress(min(1.0, done / max(1, event.total)), plain(event.document))
             outcome[event.stage] += 1
             if event.stage == "skipped":
-                reason = explain_reason(event.reason, language())
+                reason = _(event.reason)
                 say_later(
                     "skipped",
-                    text("Skipped {document}: {reason}", document=event.document, reason=reason),
+                    _("Skipped {document}: {reason}", document=event.document, reason=reason),
                 )
     indexed = outcome["indexed"] + outcome["replaced"]
     if indexed or outcome["unchanged"]:
@@ -113,30 +112,30 @@ def _index(shared: app.Client, name: str, uploads: Sequence[Any]) -> None:
             "skipped": outcome["skipped"],
         }
         say_later(
-            "done", text("{indexed} indexed, {unchanged} unchanged, {skipped} skipped.", **counts)
+            "done", _("{indexed} indexed, {unchanged} unchanged, {skipped} skipped.", **counts)
         )
 
 
 def _documents(shared: app.Client, base: KnowledgeBase) -> None:
-    st.html(section_html(text("Documents")))
+    st.html(section_html(_("Documents")))
     documents = shared.knowledge.documents(base.name)
     if not documents:
-        st.caption(text("No documents yet."))
+        st.caption(_("No documents yet."))
         return
     rows = [
         {
-            text("document"): info.name,
-            text("kind"): info.media_type,
-            text("characters"): info.characters,
-            text("pages"): str(info.pages or "–"),
-            text("passages"): info.chunks,
+            _("document"): info.name,
+            _("kind"): info.media_type,
+            _("characters"): info.characters,
+            _("pages"): str(info.pages or "–"),
+            _("passages"): info.chunks,
         }
         for info in documents
     ]
     st.dataframe(rows, hide_index=True, width="stretch")
     left, right = st.columns([3, 1], vertical_alignment="bottom")
-    name = left.selectbox(text("Remove a document"), [info.name for info in documents])
-    if right.button(text("Remove"), width="stretch") and name:
+    name = left.selectbox(_("Remove a document"), [info.name for info in documents])
+    if right.button(_("Remove"), width="stretch") and name:
         with errors_shown():
             shared.knowledge.remove(base.name, name)
             st.rerun()
@@ -144,13 +143,13 @@ def _documents(shared: app.Client, base: KnowledgeBase) -> None:
 
 def _delete(shared: app.Client, base: KnowledgeBase) -> None:
     """Deleting takes two clicks; the first one opens the question."""
-    if st.button(text("Delete this knowledge base"), icon=":material/delete:"):
+    if st.button(_("Delete this knowledge base"), icon=":material/delete:"):
         st.session_state["deleting"] = base.name
     if st.session_state.get("deleting") != base.name:
         return
     st.warning(
         plain(
-            text(
+            _(
                 "Delete {name} with its {documents} documents? This cannot be undone.",
                 name=base.name,
                 documents=base.documents,
@@ -158,12 +157,12 @@ def _delete(shared: app.Client, base: KnowledgeBase) -> None:
         )
     )
     yes, no = st.columns(2)
-    if yes.button(text("Yes, delete"), type="primary", width="stretch"):
+    if yes.button(_("Yes, delete"), type="primary", width="stretch"):
         with errors_shown():
             shared.knowledge.delete(base.name)
             del st.session_state["deleting"]
-            say_later("done", text("Deleted {name}.", name=base.name))
+            say_later("done", _("Deleted {name}.", name=base.name))
             st.rerun()
-    if no.button(text("Cancel"), width="stretch"):
+    if no.button(_("Cancel"), width="stretch"):
         del st.session_state["deleting"]
         st.rerun()

@@ -8,9 +8,8 @@ from contextlib import contextmanager
 import streamlit as st
 
 from rwkv_rag.errors import RagError
-from rwkv_rag.messages import explain
+from rwkv_rag.i18n import _
 from rwkv_rag.ui.sources import plain
-from rwkv_rag.ui.words import language
 
 
 @contextmanager
@@ -19,7 +18,7 @@ def errors_shown() -> Iterator[None]:
     try:
         yield
     except RagError as error:
-        st.error(plain(explain(error, language())), icon=":material/error:")
+        st.error(plain(_(error)), icon=":material/error:")
 
 
 def say_later(kind: str, message: str) -> None:

@@ -15,14 +15,13 @@ import streamlit as st
 from rwkv_rag import models
 from rwkv_rag.config import BUILTIN, Settings
 from rwkv_rag.errors import RagError
-from rwkv_rag.messages import explain, explain_reason
+from rwkv_rag.i18n import _
 from rwkv_rag.tuning import tracking
 from rwkv_rag.types import TuneEstimate, TuneJob, TuneMethod, TuneSettings
 from rwkv_rag.ui import amounts, parts
 from rwkv_rag.ui.kept import keyed
 from rwkv_rag.ui.notices import errors_shown
 from rwkv_rag.ui.sources import plain
-from rwkv_rag.ui.words import language, text
 
 METHODS: tuple[TuneMethod, ...] = ("state", "lora", "pissa", "miss", "full")
 ADAPTERS: tuple[TuneMethod, ...] = ("lora", "pissa", "miss")
@@ -32,11 +31,11 @@ USUAL = TuneSettings(name="", data=Path())
 def method_name(method: TuneMethod) -> str:
     """A method in the session's language."""
     return {
-        "state": text("Memory state"),
+        "state": _("Memory state"),
         "lora": "LoRA",
         "pissa": "PiSSA",
         "miss": "MiSS",
-        "full": text("All weights"),
+        "full": _("All weights"),
     }[method]
 
 
@@ -47,17 +46,17 @@ def section(data: Path, name: str, *, skip_bad: bool) -> TuneJob | None:
     taken = {job.settings.name for job in _jobs()} | _shelved(parts.settings())
     wanted = free_name(f"{result_name(name)}-{method}", taken)
     called = left.text_input(
-        text("Name of the result"),
+        _("Name of the result"),
         key=keyed(f"tune_name_{wanted}", wanted),
         max_chars=64,
     )
     steps = right.number_input(
-        text("Steps"),
+        _("Steps"),
         1,
         10_000_000,
         step=50,
         key=keyed("tune_steps", USUAL.steps),
-        help=text("One step reads a batch of rows and changes the weights a little."),
+        help=_("One step reads a batch of rows and changes the weights a little."),
     )
     settings = TuneSettings(
         name=called.strip(),
@@ -69,7 +68,7 @@ def section(data: Path, name: str, *, skip_bad: bool) -> TuneJob | None:
     )
     fits = _estimate(settings)
     if st.button(
-        text("Start"), type="primary", icon=":material/play_arrow:", disabled=not fits, width=240
+        _("Start"), type="primary", icon=":material/play_arrow:", disabled=not fits, width=240
     ):
         with errors_shown():
             return parts.shared().tuner.start(settings)
@@ -99,17 +98,17 @@ def _shelved(settings: Settings) -> set[str]:
 
 def _method() -> TuneMethod:
     reasons = {
-        "state": text(
+        "state": _(
             "Small and fast: trains only the memory a chat begins with. For a style, a format, "
             "a manner of answering. Begin here."
         ),
-        "lora": text("A small addition to the weights. For a subject that a state cannot hold."),
-        "pissa": text("Like LoRA, begun at the weights' main directions; often learns faster."),
-        "miss": text("Like LoRA with half the numbers; try it where memory is short."),
-        "full": text("Trains everything. For many rows and much memory; the result is a model."),
+        "lora": _("A small addition to the weights. For a subject that a state cannot hold."),
+        "pissa": _("Like LoRA, begun at the weights' main directions; often learns faster."),
+        "miss": _("Like LoRA with half the numbers; try it where memory is short."),
+        "full": _("Trains everything. For many rows and much memory; the result is a model."),
     }
     method: TuneMethod | None = st.radio(
-        text("Method"),
+        _("Method"),
         METHODS,
         format_func=method_name,
         captions=[plain(reasons[method]) for method in METHODS],
@@ -120,7 +119,7 @@ def _method() -> TuneMethod:
 
 def _advanced(method: TuneMethod) -> dict[str, Any]:
     """The fields of TuneSettings that have defaults good enough for most."""
-    with st.expander(text("Options"), icon=":material/tune:"):
+    with st.expander(_("Options"), icon=":material/tune:"):
         return {
             **_learning(),
             **_reading(),
@@ -132,27 +131,27 @@ def _advanced(method: TuneMethod) -> dict[str, Any]:
 
 def _learning() -> dict[str, Any]:
     first, last, schedule, held = st.columns(4)
-    automatic = text("automatic")
+    automatic = _("automatic")
     rates = {"min_value": 1e-9, "max_value": 1000.0, "format": "%.2e", "placeholder": automatic}
     return {
         "lr": first.number_input(
-            text("Learning rate, first"), key=keyed("tune_lr", None), **_float(rates)
+            _("Learning rate, first"), key=keyed("tune_lr", None), **_float(rates)
         ),
         "lr_final": last.number_input(
-            text("Learning rate, last"), key=keyed("tune_lr_final", None), **_float(rates)
+            _("Learning rate, last"), key=keyed("tune_lr_final", None), **_float(rates)
         ),
         "schedule": schedule.selectbox(
-            text("Schedule"),
+            _("Schedule"),
             ("cosine", "wsd"),
             key=keyed("tune_schedule", USUAL.schedule, ("cosine", "wsd")),
         ),
         "held_out": held.number_input(
-            text("Share held out"),
+            _("Share held out"),
             0.0,
             0.9,
             step=0.05,
             key=keyed("tune_held_out", USUAL.held_out),
-            help=text("These rows are never trained on; they tell whether it really learned."),
+            help=_("These rows are never trained on; they tell whether it really learned."),
         ),
     }
 
@@ -164,24 +163,24 @@ def _float(options: dict[str, Any]) -> dict[str, Any]:
 def _reading() -> dict[str, Any]:
     batch, accumulate, context, chunk = st.columns(4)
     scored = st.radio(
-        text("What is learned"),
+        _("What is learned"),
         ("answers", "all"),
-        format_func=lambda what: text("answers only") if what == "answers" else text("every word"),
+        format_func=lambda what: _("answers only") if what == "answers" else _("every word"),
         horizontal=True,
         key=keyed("tune_scored", USUAL.scored, ("answers", "all")),
     )
     return {
-        "batch": _whole(batch, text("Rows a step"), "batch", 1, 4096),
-        "accumulate": _whole(accumulate, text("Accumulated passes"), "accumulate", 1, 4096),
-        "context": _whole(context, text("Context (tokens)"), "context", 16, 1 << 20, step=64),
+        "batch": _whole(batch, _("Rows a step"), "batch", 1, 4096),
+        "accumulate": _whole(accumulate, _("Accumulated passes"), "accumulate", 1, 4096),
+        "context": _whole(context, _("Context (tokens)"), "context", 16, 1 << 20, step=64),
         "chunk": _whole(
             chunk,
-            text("Segment (tokens)"),
+            _("Segment (tokens)"),
             "chunk",
             0,
             1 << 20,
             step=64,
-            help=text("Above 0, rows of any length are read in segments, the memory carried on."),
+            help=_("Above 0, rows of any length are read in segments, the memory carried on."),
         ),
         "scored": scored or USUAL.scored,
     }
@@ -198,12 +197,12 @@ def _adapter() -> dict[str, Any]:
     left, right = st.columns([1, 3])
     names = {"att": "att: R, K, V, O", "ffn": "ffn: K, V", "low_rank": "w, a, v, g"}
     parts = right.multiselect(
-        text("Parts reached"),
+        _("Parts reached"),
         list(names),
         format_func=names.__getitem__,
         key=keyed("tune_parts", list(USUAL.parts)),
     )
-    return {"rank": _whole(left, text("Rank"), "rank", 1, 1024), "parts": tuple(parts)}
+    return {"rank": _whole(left, _("Rank"), "rank", 1, 1024), "parts": tuple(parts)}
 
 
 def _machine(method: TuneMethod) -> dict[str, Any]:
@@ -212,26 +211,24 @@ def _machine(method: TuneMethod) -> dict[str, Any]:
     bases = {writer.name: writer.model for writer in writers} or {BUILTIN: BUILTIN}
     first = next(iter(bases))
     precisions, quantizations = ("auto", "bf16", "fp32"), ("none", "int8", "nf4")
-    name = base.selectbox(
-        text("Base model"), list(bases), key=keyed("tune_base", first, list(bases))
-    )
+    name = base.selectbox(_("Base model"), list(bases), key=keyed("tune_base", first, list(bases)))
     chosen = {
         "base": bases[name or first],
         "precision": precision.selectbox(
-            text("Precision"), precisions, key=keyed("tune_precision", "auto", precisions)
+            _("Precision"), precisions, key=keyed("tune_precision", "auto", precisions)
         ),
         "quantization": "none"
         if method == "full"
         else quantization.selectbox(
-            text("Quantized base"),
+            _("Quantized base"),
             quantizations,
             key=keyed("tune_quantization", "none", quantizations),
-            help=text("Needs a GPU."),
+            help=_("Needs a GPU."),
         ),
-        "seed": _whole(seed, text("Seed"), "seed", 0, 2**31 - 1),
+        "seed": _whole(seed, _("Seed"), "seed", 0, 2**31 - 1),
     }
     chosen["checkpointing"] = st.checkbox(
-        text("Gradient checkpointing: less memory, slower"),
+        _("Gradient checkpointing: less memory, slower"),
         key=keyed("tune_checkpointing", USUAL.checkpointing),
     )
     return chosen
@@ -242,7 +239,7 @@ def _tracking() -> dict[str, Any]:
     left, right = st.columns([1, 3])
     mode = left.selectbox("Weights & Biases", modes, key=keyed("tune_wandb", "off", modes))
     project = right.text_input(
-        text("Project"), key=keyed("tune_project", USUAL.wandb_project), disabled=mode == "off"
+        _("Project"), key=keyed("tune_project", USUAL.wandb_project), disabled=mode == "off"
     )
     if mode != "off":
         st.caption(_login(tracking.wandb_login()))
@@ -251,18 +248,18 @@ def _tracking() -> dict[str, Any]:
 
 def _login(state: str) -> str:
     return {
-        "logged in": text("Logged in to Weights & Biases."),
-        "missing": text("Weights & Biases is not installed: pip install 'rwkv-rag[wandb]'"),
-    }.get(state, text("Not logged in: the run is kept offline. To log in: wandb login"))
+        "logged in": _("Logged in to Weights & Biases."),
+        "missing": _("Weights & Biases is not installed: pip install 'rwkv-rag[wandb]'"),
+    }.get(state, _("Not logged in: the run is kept offline. To log in: wandb login"))
 
 
 def _estimate(settings: TuneSettings) -> bool:
     """Show what `settings` need; whether they can be started."""
     try:
-        with st.spinner(text("Estimating …")):
+        with st.spinner(_("Estimating …")):
             needs = parts.shared().tuner.estimate(settings)
     except RagError as error:
-        st.error(plain(explain(error, language())), icon=":material/error:")
+        st.error(plain(_(error)), icon=":material/error:")
         return False
     _show_needs(needs)
     return needs.fits
@@ -271,18 +268,18 @@ def _estimate(settings: TuneSettings) -> bool:
 def _show_needs(needs: TuneEstimate) -> None:
     memory, time, trainable = st.columns(3)
     memory.metric(
-        text("Memory needed"),
+        _("Memory needed"),
         amounts.memory(needs.memory_bytes),
-        text("of {free} free", free=amounts.memory(needs.available_bytes)),
+        _("of {free} free", free=amounts.memory(needs.available_bytes)),
         delta_color="off",
         delta_arrow="off",
     )
-    time.metric(text("Time, about"), amounts.duration(needs.seconds))
-    trainable.metric(text("Numbers trained"), amounts.count(needs.trainable))
+    time.metric(_("Time, about"), amounts.duration(needs.seconds))
+    trainable.metric(_("Numbers trained"), amounts.count(needs.trainable))
     if needs.fits:
         return
-    said = text("This does not fit into the memory of this machine.")
+    said = _("This does not fit into the memory of this machine.")
     if needs.cheaper:
-        ways = ", ".join(explain_reason(each, language()) for each in needs.cheaper)
-        said += " " + text("What would fit: {ways}.", ways=ways)
+        ways = ", ".join(_(each) for each in needs.cheaper)
+        said += " " + _("What would fit: {ways}.", ways=ways)
     st.warning(plain(said), icon=":material/memory:")

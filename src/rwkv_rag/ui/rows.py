@@ -13,14 +13,13 @@ from typing import Any
 import streamlit as st
 
 from rwkv_rag import app
-from rwkv_rag.errors import InputError
+from rwkv_rag.errors import InputError, Message
+from rwkv_rag.i18n import _
 from rwkv_rag.knowledge.uploads import safe_name
-from rwkv_rag.messages import explain_reason
 from rwkv_rag.ui import parts, table
 from rwkv_rag.ui.kept import keyed
 from rwkv_rag.ui.notices import errors_shown
 from rwkv_rag.ui.sources import plain
-from rwkv_rag.ui.words import language, text
 
 SUFFIXES = (".jsonl", ".jsonl.xz", ".jsonl.gz")
 EDITABLE = 200
@@ -45,7 +44,7 @@ class Draft:
     records: list[table.Record]
     origin: Path | None = None
     more: int | None = 0
-    problems: list[tuple[int, str]] = field(default_factory=list)
+    problems: list[tuple[int, Message]] = field(default_factory=list)
     bad: int = 0
     lines: list[dict[str, Any]] = field(default_factory=list)
     round: int = 0
@@ -69,12 +68,12 @@ class Chosen:
 def section() -> bool:
     """Draw the choice and the table; True when rows were just chosen."""
     names = {
-        "base": text("From a knowledge base"),
-        "upload": text("Upload a file"),
-        "file": text("A file on this machine"),
+        "base": _("From a knowledge base"),
+        "upload": _("Upload a file"),
+        "file": _("A file on this machine"),
     }
     kind = st.radio(
-        text("Where the rows come from"),
+        _("Where the rows come from"),
         KINDS,
         format_func=names.__getitem__,
         horizontal=True,
@@ -99,8 +98,8 @@ def chosen() -> Chosen | None:
 def description(rows: Chosen) -> str:
     """File and number of rows, safe as a label."""
     if rows.count is None:
-        return plain(text("Rows: {file}", file=rows.file.name))
-    return plain(text("Rows: {file} · {count} rows", file=rows.file.name, count=f"{rows.count:,}"))
+        return plain(_("Rows: {file}", file=rows.file.name))
+    return plain(_("Rows: {file} · {count} rows", file=rows.file.name, count=f"{rows.count:,}"))
 
 
 def _draft() -> Draft | None:
@@ -116,7 +115,7 @@ def _begin(draft: Draft) -> None:
 
 
 def _kind_name(kind: str) -> str:
-    known = {"answer": text("answer"), "refusal": text("refusal")}
+    known = {"answer": _("answer"), "refusal": _("refusal")}
     return known.get(kind, kind)  # a file may call its kinds what it likes
 
 
@@ -124,25 +123,23 @@ def _from_base() -> None:
     shared = parts.shared()
     bases = [base.name for base in shared.knowledge.bases() if base.chunks]
     if not bases:
-        st.info(text("No knowledge base has documents yet. Add some on the Knowledge page."))
+        st.info(_("No knowledge base has documents yet. Add some on the Knowledge page."))
         return
     left, middle, right = st.columns([2, 1, 1], vertical_alignment="bottom")
-    base = left.selectbox(
-        text("Knowledge base"), bases, key=keyed("tune_base_name", bases[0], bases)
-    )
-    rows = middle.number_input(text("Rows"), 1, 10_000, step=10, key=keyed("tune_rows_wanted", 100))
+    base = left.selectbox(_("Knowledge base"), bases, key=keyed("tune_base_name", bases[0], bases))
+    rows = middle.number_input(_("Rows"), 1, 10_000, step=10, key=keyed("tune_rows_wanted", 100))
     refusals = right.number_input(
-        text("Refusals (%)"),
+        _("Refusals (%)"),
         0,
         90,
         step=5,
         key=keyed("tune_refusals", 15),
-        help=text("Rows whose passages hold no answer: the model learns to say so."),
+        help=_("Rows whose passages hold no answer: the model learns to say so."),
     )
     st.caption(
-        text("A question is written for a sentence, and kept if search finds the sentence by it.")
+        _("A question is written for a sentence, and kept if search finds the sentence by it.")
     )
-    if st.button(text("Make rows"), type="primary", icon=":material/auto_awesome:"):
+    if st.button(_("Make rows"), type="primary", icon=":material/auto_awesome:"):
         _make(shared, base or bases[0], int(rows), int(refusals) / 100)
 
 
@@ -153,8 +150,8 @@ def _make(shared: app.Client, base: str, wanted: int, refusals: float) -> None:
     session from its first row on, and gets each row before anything else is said.
     """
     draft = Draft(base, [])
-    bar = st.progress(0.0, text("Making rows …"))
-    st.button(text("Stop here"), icon=":material/stop_circle:")
+    bar = st.progress(0.0, _("Making rows …"))
+    st.button(_("Stop here"), icon=":material/stop_circle:")
     place = st.empty()
     for event in shared.training_rows(base, rows=wanted, refusals=refusals):
         if event.row is not None:
@@ -168,7 +165,7 @@ def _make(shared: app.Client, base: str, wanted: int, refusals: float) -> None:
 
 
 def _made(count: int, wanted: int, dropped: int) -> str:
-    return text(
+    return _(
         "{count} of {wanted} rows · {dropped} questions dropped",
         count=count,
         wanted=wanted,
@@ -178,9 +175,9 @@ def _made(count: int, wanted: int, dropped: int) -> str:
 
 def _from_upload() -> None:
     upload = st.file_uploader(
-        text("Rows as .jsonl or .jsonl.xz, at most 200 MB"), type=["jsonl", "xz"], key="tune_upload"
+        _("Rows as .jsonl or .jsonl.xz, at most 200 MB"), type=["jsonl", "xz"], key="tune_upload"
     )
-    st.caption(text("One JSON object a line: question and answer, messages, or text."))
+    st.caption(_("One JSON object a line: question and answer, messages, or text."))
     if upload is None or st.session_state.get("tune_upload_seen") == upload.file_id:
         return
     if upload.size > UPLOAD_BYTES:
@@ -201,10 +198,8 @@ def _from_upload() -> None:
 
 
 def _from_file() -> None:
-    given = st.text_input(
-        text("Path of a .jsonl, .jsonl.xz or .bin file"), key=keyed("tune_path", "")
-    )
-    if not st.button(text("Read"), disabled=not given.strip(), icon=":material/file_open:"):
+    given = st.text_input(_("Path of a .jsonl, .jsonl.xz or .bin file"), key=keyed("tune_path", ""))
+    if not st.button(_("Read"), disabled=not given.strip(), icon=":material/file_open:"):
         return
     path = Path(given.strip()).expanduser()
     if path.suffix == ".bin":
@@ -229,7 +224,7 @@ def _read(path: Path) -> None:
     count = 0
     from rwkv_rag.tuning import dataset
 
-    with st.spinner(text("Reading …")):
+    with st.spinner(_("Reading …")):
         for line in dataset.checked(path):
             if line.problem:
                 draft.bad += 1
@@ -269,7 +264,7 @@ def _edit(draft: Draft) -> bool:
     left.caption(_size(draft))
     blocked = bool(draft.bad and not skip) or not draft.lines
     if not right.button(
-        text("Use these rows"), type="primary", disabled=blocked, width="stretch", key="tune_take"
+        _("Use these rows"), type="primary", disabled=blocked, width="stretch", key="tune_take"
     ):
         return False
     _choose(_saved(draft, skip))
@@ -279,10 +274,10 @@ def _edit(draft: Draft) -> bool:
 def _columns() -> dict[str, Any]:
     column = st.column_config.TextColumn
     return {
-        "question": column(text("question"), width=280),
-        "answer": column(text("answer"), width=340),
-        "kind": column(text("kind"), width=70, disabled=True),
-        "source": column(text("source"), width=150, disabled=True),
+        "question": column(_("question"), width=280),
+        "answer": column(_("answer"), width=340),
+        "kind": column(_("kind"), width=70, disabled=True),
+        "source": column(_("source"), width=150, disabled=True),
     }
 
 
@@ -290,25 +285,25 @@ def _problems(draft: Draft) -> bool:
     """Show the bad lines; whether they are to be skipped."""
     if not draft.bad:
         return False
-    said = [text("{count} lines cannot be used:", count=draft.bad)]
+    said = [_("{count} lines cannot be used:", count=draft.bad)]
     said += [
-        text("line {number}: {reason}", number=number, reason=explain_reason(reason, language()))
+        _("line {number}: {reason}", number=number, reason=reason)
         for number, reason in draft.problems
     ]
     if draft.bad > len(draft.problems):
         said.append("…")
     st.warning("  \n".join(plain(each) for each in said), icon=":material/warning:")
-    return st.checkbox(text("Skip bad lines"), key=keyed("tune_skip", False))
+    return st.checkbox(_("Skip bad lines"), key=keyed("tune_skip", False))
 
 
 def _size(draft: Draft) -> str:
-    shown = text(
+    shown = _(
         "{count} rows; double-click a cell to edit, the last line to add.", count=len(draft.lines)
     )
     if draft.more is None:
-        return shown + " " + text("The file goes on; its other rows are used as they are.")
+        return shown + " " + _("The file goes on; its other rows are used as they are.")
     if draft.more:
-        return shown + " " + text("{more} more follow and are used as they are.", more=draft.more)
+        return shown + " " + _("{more} more follow and are used as they are.", more=draft.more)
     return shown
 
 

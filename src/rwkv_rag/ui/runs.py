@@ -12,14 +12,13 @@ from typing import Any
 
 import streamlit as st
 
-from rwkv_rag.messages import explain_reason
+from rwkv_rag.i18n import _
 from rwkv_rag.types import JobStatus, TuneJob
 from rwkv_rag.ui import amounts, chat, curve, parts
 from rwkv_rag.ui.kept import keyed, put
 from rwkv_rag.ui.notices import errors_shown
 from rwkv_rag.ui.recipe import method_name
 from rwkv_rag.ui.sources import plain, section_html
-from rwkv_rag.ui.words import language, text
 
 LIVE: tuple[JobStatus, ...] = ("waiting", "running")
 EVERY_S = 1.5
@@ -35,12 +34,12 @@ def section() -> None:
 def status_name(status: JobStatus) -> str:
     """A status in the session's language."""
     return {
-        "waiting": text("waiting"),
-        "running": text("running"),
-        "stopped": text("stopped"),
-        "interrupted": text("interrupted"),
-        "failed": text("failed"),
-        "done": text("finished"),
+        "waiting": _("waiting"),
+        "running": _("running"),
+        "stopped": _("stopped"),
+        "interrupted": _("interrupted"),
+        "failed": _("failed"),
+        "done": _("finished"),
     }[status]
 
 
@@ -48,7 +47,7 @@ def _watched(live: bool) -> None:
     """One drawing of the runs; the whole page is drawn anew when the last live one has ended."""
     jobs = parts.shared().tuner.jobs()
     if not jobs:
-        st.info(text("No run yet. Choose rows and a method, and start one."))
+        st.info(_("No run yet. Choose rows and a method, and start one."))
         return
     with errors_shown():
         _details(jobs)
@@ -63,11 +62,11 @@ def _details(jobs: Sequence[TuneJob]) -> None:
     left, right = st.columns([3, 2])
     ids = list(by_id)
     chosen = left.selectbox(
-        text("Run"), ids, format_func=titles.__getitem__, key=keyed("tune_run", ids[0], ids)
+        _("Run"), ids, format_func=titles.__getitem__, key=keyed("tune_run", ids[0], ids)
     )
     others = ["", *(id for id in ids if id != chosen)]
     other = right.selectbox(
-        text("Compare with"),
+        _("Compare with"),
         others,
         format_func=lambda id: titles.get(id, "–"),
         key=keyed("tune_other", "", others),
@@ -80,7 +79,7 @@ def _details(jobs: Sequence[TuneJob]) -> None:
     _numbers(job)
     _actions(job)
     _curves(known)
-    with st.expander(text("Log"), icon=":material/notes:"):
+    with st.expander(_("Log"), icon=":material/notes:"):
         st.code("\n".join(log.splitlines()[-LOG_LINES:]) or "–", language=None)
 
 
@@ -98,35 +97,35 @@ def _local_time(iso: str) -> str:
 
 
 def _progress(job: TuneJob) -> None:
-    reason = explain_reason(job.reason, language())
+    reason = _(job.reason)
     share = min(1.0, job.step / job.steps) if job.steps else 0.0
-    place = text("step {step} of {steps}", step=f"{job.step:,}", steps=f"{job.steps:,}")
+    place = _("step {step} of {steps}", step=f"{job.step:,}", steps=f"{job.steps:,}")
     st.progress(share, f"{status_name(job.status)} · {place}")
     if job.status == "failed":
-        st.error(plain(reason or text("It ended without a word.")), icon=":material/error:")
+        st.error(plain(reason or _("It ended without a word.")), icon=":material/error:")
     elif job.status == "interrupted":
-        said = reason or text("Its process ended early. Resume goes on from the last checkpoint.")
+        said = reason or _("Its process ended early. Resume goes on from the last checkpoint.")
         st.warning(plain(said), icon=":material/warning:")
 
 
 def _numbers(job: TuneJob) -> None:
     first, second, third, fourth, fifth = st.columns([4, 5, 4, 5, 4])
-    first.metric(text("Loss"), amounts.loss(job.loss))
+    first.metric(_("Loss"), amounts.loss(job.loss))
     change = None
     if job.before is not None and job.after is not None:
         change = f"{job.after - job.before:+.3f}"
     shown = job.before if job.after is None else job.after
     second.metric(
-        text("Held-out loss"),
+        _("Held-out loss"),
         amounts.loss(shown),
         change,
         delta_color="inverse",
-        help=text("On rows that are never trained on: before, and the change at the end."),
+        help=_("On rows that are never trained on: before, and the change at the end."),
     )
-    third.metric(text("Tokens/s"), _speed(job))
+    third.metric(_("Tokens/s"), _speed(job))
     left = job.eta_s if job.status in LIVE else None
-    fourth.metric(text("Time left"), amounts.duration(left))
-    fifth.metric(text("Memory"), amounts.memory(job.memory_bytes) if job.memory_bytes else "–")
+    fourth.metric(_("Time left"), amounts.duration(left))
+    fifth.metric(_("Memory"), amounts.memory(job.memory_bytes) if job.memory_bytes else "–")
 
 
 def _speed(job: TuneJob) -> str:
@@ -137,10 +136,10 @@ def _actions(job: TuneJob) -> None:
     if job.status in LIVE:
         _stop_button(job)
     elif job.status == "done":
-        said = text("Use in chat")
+        said = _("Use in chat")
         if st.button(said, type="primary", icon=":material/forum:", key="tune_use"):
             use_in_chat(job)
-    elif st.button(text("Resume"), type="primary", icon=":material/play_arrow:", key="tune_resume"):
+    elif st.button(_("Resume"), type="primary", icon=":material/play_arrow:", key="tune_resume"):
         _stopping().discard(job.id)
         parts.shared().tuner.resume(job.id)
         st.rerun()
@@ -150,25 +149,25 @@ def _actions(job: TuneJob) -> None:
 
 def _forget(job: TuneJob) -> None:
     """Forgetting takes two clicks; the first one opens the question."""
-    if st.button(text("Forget this run"), icon=":material/delete:", key="tune_forget"):
+    if st.button(_("Forget this run"), icon=":material/delete:", key="tune_forget"):
         st.session_state["forgetting"] = job.id
     if st.session_state.get("forgetting") != job.id:
         return
     name = job.settings.name
-    st.warning(plain(text("Forget the run {name}? What it made is kept.", name=name)))
+    st.warning(plain(_("Forget the run {name}? What it made is kept.", name=name)))
     yes, no = st.columns(2)
-    if yes.button(text("Yes, forget"), type="primary", width="stretch", key="tune_forget_yes"):
+    if yes.button(_("Yes, forget"), type="primary", width="stretch", key="tune_forget_yes"):
         parts.shared().tuner.forget(job.id)
         del st.session_state["forgetting"]
         st.rerun()
-    if no.button(text("Cancel"), width="stretch", key="tune_forget_no"):
+    if no.button(_("Cancel"), width="stretch", key="tune_forget_no"):
         del st.session_state["forgetting"]
         st.rerun()
 
 
 def _stop_button(job: TuneJob) -> None:
     asked = job.id in _stopping()
-    said = text("Stopping …") if asked else text("Stop")
+    said = _("Stopping …") if asked else _("Stop")
     if st.button(said, icon=":material/stop_circle:", disabled=asked, key="tune_stop"):
         parts.shared().tuner.stop(job.id)
         _stopping().add(job.id)
@@ -197,18 +196,18 @@ def _curves(known: Sequence[tuple[TuneJob, Sequence[Mapping[str, float]]]]) -> N
         for name, (job, metrics) in zip(names, known, strict=True)
     ]
     if not any(each.steps for each in curves):
-        st.caption(text("The loss is drawn here as soon as there is a step."))
+        st.caption(_("The loss is drawn here as soon as there is a step."))
         return
     labels = curve.Labels(
-        step=text("step"),
-        loss=text("loss"),
-        run=text("Run"),
-        held_out=text("Held-out loss"),
-        before=text("before"),
-        after=text("after"),
+        step=_("step"),
+        loss=_("loss"),
+        run=_("Run"),
+        held_out=_("Held-out loss"),
+        before=_("before"),
+        after=_("after"),
     )
     st.vega_lite_chart(curve.values(curves, labels), curve.spec(curves, labels), width="stretch")
-    st.caption(text("Thin: each step. Strong: running mean. Diamonds: rows held out."))
+    st.caption(_("Thin: each step. Strong: running mean. Diamonds: rows held out."))
 
 
 def _names(jobs: Sequence[TuneJob]) -> list[str]:
@@ -220,8 +219,8 @@ def _names(jobs: Sequence[TuneJob]) -> list[str]:
 
 
 def _all_runs(jobs: Sequence[TuneJob]) -> None:
-    st.html(section_html(text("All runs")))
-    done = text("progress")
+    st.html(section_html(_("All runs")))
+    done = _("progress")
     st.dataframe(
         [_row(job, done) for job in jobs],
         hide_index=True,
@@ -234,13 +233,13 @@ def _all_runs(jobs: Sequence[TuneJob]) -> None:
 
 def _row(job: TuneJob, done: str) -> dict[str, Any]:
     return {
-        text("name"): job.settings.name,
-        text("method"): method_name(job.settings.method),
-        text("status"): status_name(job.status),
+        _("name"): job.settings.name,
+        _("method"): method_name(job.settings.method),
+        _("status"): status_name(job.status),
         done: job.step / job.steps if job.steps else 0.0,
-        text("loss"): amounts.loss(job.loss),
-        text("before"): amounts.loss(job.before),
-        text("after"): amounts.loss(job.after),
-        text("tokens/s"): _speed(job),
-        text("memory"): amounts.memory(job.memory_bytes) if job.memory_bytes else "–",
+        _("loss"): amounts.loss(job.loss),
+        _("before"): amounts.loss(job.before),
+        _("after"): amounts.loss(job.after),
+        _("tokens/s"): _speed(job),
+        _("memory"): amounts.memory(job.memory_bytes) if job.memory_bytes else "–",
     }

@@ -10,13 +10,12 @@ from typing import Any
 
 import streamlit as st
 
+from rwkv_rag.i18n import _
 from rwkv_rag.interfaces import Supervision
-from rwkv_rag.messages import explain_reason
 from rwkv_rag.types import QueueStatus, ServiceState, ServiceStatus
 from rwkv_rag.ui import amounts, parts
 from rwkv_rag.ui.notices import errors_shown
 from rwkv_rag.ui.sources import plain, section_html, title_html
-from rwkv_rag.ui.words import language, text
 
 EVERY_S = 2.0
 STYLE = "<style>.stMainBlockContainer {max-width: 62rem;}</style>"
@@ -27,13 +26,13 @@ ITSELF = "ui"
 def page() -> None:
     """Draw the page; the figures are drawn again every `EVERY_S` seconds."""
     st.html(STYLE)
-    claim = text("Each service has a queue, and workers in processes of their own.")
-    st.html(title_html(text("Services"), claim))
+    claim = _("Each service has a queue, and workers in processes of their own.")
+    st.html(title_html(_("Services"), claim))
     shared = parts.shared()
     supervision = shared.supervision
     if supervision is None:
-        here = text("Everything runs in this process. Services are started with: rwkv-rag up")
-        away = text("The services run elsewhere; look at them there: rwkv-rag status")
+        here = _("Everything runs in this process. Services are started with: rwkv-rag up")
+        away = _("The services run elsewhere; look at them there: rwkv-rag status")
         st.info(away if shared.connected else here)
         return
     st.fragment(_watched, run_every=EVERY_S)(supervision)
@@ -42,11 +41,11 @@ def page() -> None:
 def state_name(state: ServiceState) -> str:
     """A state in the session's language."""
     return {
-        "starting": text("starting"),
-        "ready": text("ready"),
-        "restarting": text("restarting"),
-        "stopped": text("stopped"),
-        "failed": text("failed"),
+        "starting": _("starting"),
+        "ready": _("ready"),
+        "restarting": _("restarting"),
+        "stopped": _("stopped"),
+        "failed": _("failed"),
     }[state]
 
 
@@ -62,23 +61,23 @@ def _watched(supervision: Supervision) -> None:
 
 def _row(service: ServiceStatus) -> dict[str, Any]:
     return {
-        text("service"): service.name,
-        text("state"): state_name(service.state),
+        _("service"): service.name,
+        _("state"): state_name(service.state),
         **_queue(service.queue),
-        text("memory"): amounts.memory(service.memory_bytes) if service.memory_bytes else "–",
-        text("restarts"): str(service.restarts),
+        _("memory"): amounts.memory(service.memory_bytes) if service.memory_bytes else "–",
+        _("restarts"): str(service.restarts),
     }
 
 
 def _queue(queue: QueueStatus | None) -> dict[str, str]:
     """The columns that only a service with a queue fills."""
     names = [
-        text("queue"),
-        text("workers"),
-        text("in flight"),
-        text("p50"),
-        text("p95"),
-        text("model"),
+        _("queue"),
+        _("workers"),
+        _("in flight"),
+        _("p50"),
+        _("p95"),
+        _("model"),
     ]
     return dict(zip(names, _figures(queue) if queue else ["–"] * len(names), strict=True))
 
@@ -98,22 +97,22 @@ def _figures(queue: QueueStatus) -> Sequence[str]:
 def _reasons(services: Sequence[ServiceStatus]) -> None:
     for service in services:
         if service.reason:
-            said = f"{service.name}: {explain_reason(service.reason, language())}"
+            said = f"{service.name}: {_(service.reason)}"
             show = st.error if service.state == "failed" else st.warning
             show(plain(said), icon=":material/warning:")
 
 
 def _workers(services: Sequence[ServiceStatus]) -> None:
-    st.html(section_html(text("Workers")))
+    st.html(section_html(_("Workers")))
     rows = [
         {
-            text("service"): service.name,
-            text("worker"): worker.name,
-            text("in flight"): f"{worker.in_flight}/{worker.slots}",
-            text("served"): worker.served,
-            text("memory"): _memory(worker.facts.get("memory_bytes")),
-            text("device"): str(worker.facts.get("device") or "–"),
-            text("heard"): text("{seconds:.1f} s", seconds=worker.heard_s),
+            _("service"): service.name,
+            _("worker"): worker.name,
+            _("in flight"): f"{worker.in_flight}/{worker.slots}",
+            _("served"): worker.served,
+            _("memory"): _memory(worker.facts.get("memory_bytes")),
+            _("device"): str(worker.facts.get("device") or "–"),
+            _("heard"): _("{seconds:.1f} s", seconds=worker.heard_s),
         }
         for service in services
         if service.queue
@@ -122,7 +121,7 @@ def _workers(services: Sequence[ServiceStatus]) -> None:
     if rows:
         st.dataframe(rows, hide_index=True, width="stretch")
     else:
-        st.caption(text("No worker has joined yet."))
+        st.caption(_("No worker has joined yet."))
 
 
 def _memory(size: object) -> str:
@@ -131,8 +130,8 @@ def _memory(size: object) -> str:
 
 def _restart(supervision: Supervision, names: Sequence[str]) -> None:
     """Buttons, and the way of a restart from state to state until it is done."""
-    st.html(section_html(text("Restart")))
-    st.caption(text("Requests wait meanwhile; the other services keep working."))
+    st.html(section_html(_("Restart")))
+    st.caption(_("Requests wait meanwhile; the other services keep working."))
     places = st.columns(max(4, len(names)))
     wanted = [
         name
@@ -140,7 +139,7 @@ def _restart(supervision: Supervision, names: Sequence[str]) -> None:
         if place.button(name, icon=":material/restart_alt:", width="stretch", key=f"restart_{name}")
     ]
     for name in wanted:
-        with st.spinner(text("Restarting {name} …", name=name)):
+        with st.spinner(_("Restarting {name} …", name=name)):
             for status in supervision.restart(name):
                 last = status
         st.success(plain(f"{name}: {state_name(last.state)}"))

@@ -49,10 +49,13 @@ def records(lines: Iterable[Mapping[str, Any]], originals: Sequence[Record]) -> 
         elif question.strip() and answer.strip():
             made.append({"question": question, "answer": answer, "kind": "own"})
         elif question.strip() or answer.strip():
+            shown = (question or answer).strip()[:40]
+            if question.strip():
+                raise InputError(
+                    "the row {row!r} has no answer; fill it in or delete the row", row=shown
+                )
             raise InputError(
-                "the row {strip!r} has no {value}; fill it in or delete the row",
-                strip=(question or answer).strip()[:40],
-                value="answer" if question.strip() else "question",
+                "the row {row!r} has no question; fill it in or delete the row", row=shown
             )
     return made
 

@@ -11,11 +11,11 @@ from typing import Literal, get_args
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from rwkv_rag.i18n import _
 from rwkv_rag.ui import parts, recipe, rows, runs
 from rwkv_rag.ui.kept import keyed, put
 from rwkv_rag.ui.notices import say_later, show_notices
 from rwkv_rag.ui.sources import title_html
-from rwkv_rag.ui.words import text
 
 Step = Literal["rows", "method", "runs"]
 STEPS: tuple[Step, ...] = get_args(Step)
@@ -36,8 +36,8 @@ STYLE = """
 def page() -> None:
     """Draw the page."""
     st.html(STYLE)
-    claim = text("Teach the model from rows of questions and answers, and use it in the chat.")
-    st.html(title_html(text("Tuning"), claim))
+    claim = _("Teach the model from rows of questions and answers, and use it in the chat.")
+    st.html(title_html(_("Tuning"), claim))
     with st.container():  # a place of their own: what follows stays where it is when they go
         show_notices()
     if "tune_next" in st.session_state:
@@ -67,9 +67,9 @@ def _fresh(step: Step) -> DeltaGenerator:
 
 
 def _choose_step() -> Step:
-    names = {"rows": text("Rows"), "method": text("Method"), "runs": text("Runs")}
+    names = {"rows": _("Rows"), "method": _("Method"), "runs": _("Runs")}
     step: Step | None = st.segmented_control(
-        text("Steps of tuning"),
+        _("Steps of tuning"),
         STEPS,
         format_func=lambda step: f"{ICONS[step]} {STEPS.index(step) + 1} · {names[step]}",
         key=keyed("tune_step", _first_step(), STEPS),
@@ -90,14 +90,14 @@ def _first_step() -> Step:
 def _method() -> None:
     chosen = rows.chosen()
     if chosen is None:
-        st.info(text("Choose rows first: from a knowledge base, or a file."))
+        st.info(_("Choose rows first: from a knowledge base, or a file."))
         return
     st.caption(rows.description(chosen))
     job = recipe.section(chosen.file, chosen.name, skip_bad=chosen.skip_bad)
     if job is not None:
         say_later(
             "done",
-            text("Started {name}. It goes on when this page is closed.", name=job.settings.name),
+            _("Started {name}. It goes on when this page is closed.", name=job.settings.name),
         )
         put("tune_run", job.id)
         _go("runs")

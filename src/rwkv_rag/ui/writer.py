@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from rwkv_rag.i18n import _
 from rwkv_rag.interfaces import Models
 from rwkv_rag.rag.answering import Mode
 from rwkv_rag.types import TunedInfo, Writer
 from rwkv_rag.ui import parts
 from rwkv_rag.ui.kept import keyed, put
 from rwkv_rag.ui.sources import plain
-from rwkv_rag.ui.words import text
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def chosen(models: Models, mode: Mode) -> Choice:
     writer = _model(known)
     tuned = _tuned(models.tuned(writer.model))
     if tuned and mode == "strict" and not writer.own:
-        st.caption(plain(text("Quotes are the reader's; the tuned memory writes free answers.")))
+        st.caption(plain(_("Quotes are the reader's; the tuned memory writes free answers.")))
     return Choice(writer.model, tuned)
 
 
@@ -60,7 +60,7 @@ def _model(known: Sequence[Writer]) -> Writer:
     if len(by_name) == 1:
         return known[0]
     names = list(by_name)
-    name = st.selectbox(text("Model"), names, key=keyed("model", names[0], names))
+    name = st.selectbox(_("Model"), names, key=keyed("model", names[0], names))
     return by_name[name or names[0]]
 
 
@@ -71,10 +71,10 @@ def _tuned(fitting: Sequence[TunedInfo]) -> str:
         return ""
     preset = parts.settings().tuned
     name = st.selectbox(
-        text("Tuned memory"),
+        _("Tuned memory"),
         names,
         key=keyed("tuned", preset if preset in names else "", names),
-        format_func=lambda name: name or text("none"),
+        format_func=lambda name: name or _("none"),
         help=plain(" · ".join(_figures(tuned) for tuned in fitting)),
     )
     return name or ""
@@ -82,12 +82,12 @@ def _tuned(fitting: Sequence[TunedInfo]) -> str:
 
 def _say_unfit(name: str, fitting: Sequence[str] = ("",)) -> None:
     if name not in fitting:
-        st.warning(plain(text("{name} does not belong to this model.", name=name)))
+        st.warning(plain(_("{name} does not belong to this model.", name=name)))
 
 
 def _figures(tuned: TunedInfo) -> str:
-    kinds = {"state": text("state"), "adapter": text("adapter"), "model": text("Model")}
+    kinds = {"state": _("state"), "adapter": _("adapter"), "model": _("Model")}
     if tuned.before is None or tuned.after is None:
         return f"{tuned.name}: {kinds[tuned.kind]}"
-    loss = text("loss {before:.2f} → {after:.2f}", before=tuned.before, after=tuned.after)
+    loss = _("loss {before:.2f} → {after:.2f}", before=tuned.before, after=tuned.after)
     return f"{tuned.name}: {kinds[tuned.kind]}, {loss}"

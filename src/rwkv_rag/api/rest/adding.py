@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from rwkv_rag.api.flow import Step, close
-from rwkv_rag.messages import explain_reason
-from rwkv_rag.types import IndexEvent, Language
+from rwkv_rag.i18n import _
+from rwkv_rag.types import IndexEvent
 
 ENDS = ("indexed", "replaced", "unchanged", "skipped")
 
@@ -23,13 +23,12 @@ class Adding(Iterator[Step]):
     def __init__(
         self,
         events: Iterator[IndexEvent],
-        language: Language,
         *,
         streamed: bool,
         afterwards: Callable[[], None] = lambda: None,
     ) -> None:
         self._events = events
-        self._steps = _steps(events, language, streamed=streamed)
+        self._steps = _steps(events, streamed=streamed)
         self._afterwards = afterwards
 
     def __next__(self) -> Step:
@@ -43,11 +42,11 @@ class Adding(Iterator[Step]):
             self._afterwards()
 
 
-def _steps(events: Iterator[IndexEvent], language: Language, *, streamed: bool) -> Iterator[Step]:
+def _steps(events: Iterator[IndexEvent], *, streamed: bool) -> Iterator[Step]:
     outcome: Counter[str] = Counter()
     documents: list[dict[str, str]] = []
     for event in events:
-        reason = explain_reason(event.reason, language)
+        reason = _(event.reason)
         if event.stage in ENDS:
             outcome[event.stage] += 1
             found = {"document": event.document, "stage": event.stage, "reason": reason}

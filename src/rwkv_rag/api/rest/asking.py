@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from fastapi import APIRouter, Response
 
-from rwkv_rag.api.context import Asked, Here
+from rwkv_rag.api.context import Here
 from rwkv_rag.api.faults import Refused
 from rwkv_rag.api.flow import Step, close
 from rwkv_rag.api.rest.documents import STREAMS, Accept, form_of
@@ -24,7 +24,7 @@ router = APIRouter(prefix="/api/knowledge/{kb}", tags=["Asking"])
 
 
 @router.post("/ask", summary="Ask a question", response_model=AnswerOut, responses=STREAMS)
-def ask(kb: str, asked: AskRequest, here: Here, language: Asked, accept: Accept = "") -> Response:
+def ask(kb: str, asked: AskRequest, here: Here, accept: Accept = "") -> Response:
     """An answer with its checked citations. `strict` quotes the documents word for word, `free`
     lets the model write where it can; with `stream` the answer comes as it is made."""
     who = chosen(here.parts, asked.model)
@@ -38,7 +38,7 @@ def ask(kb: str, asked: AskRequest, here: Here, language: Asked, accept: Accept 
         asked.question, kb=kb, mode=asked.mode, history=history, top_k=asked.top_k
     )
     steps = _steps(events, streamed=asked.stream)
-    return here.flow(steps, language, form_of(accept, streamed=asked.stream))
+    return here.flow(steps, form_of(accept, streamed=asked.stream))
 
 
 def _steps(events: Iterator[Delta | Answer], *, streamed: bool) -> Iterator[Step]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from rwkv_rag.api.context import Asked, Here
+from rwkv_rag.api.context import Here
 from rwkv_rag.api.rest.shapes import (
     BaseOut,
     BaseShown,
@@ -15,7 +15,7 @@ from rwkv_rag.api.rest.shapes import (
     Problems,
     SearchRequest,
 )
-from rwkv_rag.messages import explain_reason
+from rwkv_rag.i18n import _
 from rwkv_rag.question import checked_question
 from rwkv_rag.records import base_record, document_record, hit_record
 
@@ -62,10 +62,10 @@ def search(kb: str, asked: SearchRequest, here: Here) -> dict[str, Any]:
 
 
 @router.post("/{kb}/verify", summary="Check a knowledge base", response_model=Problems)
-def verify(kb: str, here: Here, language: Asked) -> dict[str, Any]:
+def verify(kb: str, here: Here) -> dict[str, Any]:
     """Compares the indexes with what is stored; what is wrong is mended by a rebuild."""
     problems = here.parts.knowledge.verify(kb)
-    return {"problems": [explain_reason(problem, language) for problem in problems]}
+    return {"problems": [_(problem) for problem in problems]}
 
 
 @router.post("/{kb}/rebuild", summary="Rebuild the indexes", response_model=BaseOut)

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response, UploadFile
 
-from rwkv_rag.api.context import Asked, Here
+from rwkv_rag.api.context import Here
 from rwkv_rag.api.faults import Refused
 from rwkv_rag.api.flow import EVENTS, LINES, Form
 from rwkv_rag.api.options import Options
@@ -84,7 +84,6 @@ def add(
     kb: str,
     asked: NewTexts,
     here: Here,
-    language: Asked,
     streamed: Streamed = False,
     accept: Accept = "",
 ) -> Response:
@@ -94,8 +93,8 @@ def add(
         for each in asked.documents
     ]
     events = here.parts.knowledge.add(kb, given)
-    steps = Adding(events, language, streamed=streamed)
-    return here.flow(steps, language, form_of(accept, streamed=streamed))
+    steps = Adding(events, streamed=streamed)
+    return here.flow(steps, form_of(accept, streamed=streamed))
 
 
 @router.post("/files", summary="Upload files", response_model=Outcome, responses=STREAMS)
@@ -103,7 +102,6 @@ def upload(
     kb: str,
     files: list[UploadFile],
     here: Here,
-    language: Asked,
     streamed: Streamed = False,
     accept: Accept = "",
 ) -> Response:
@@ -123,8 +121,8 @@ def upload(
     except BaseException:
         uploads.close()
         raise
-    steps = Adding(events, language, streamed=streamed, afterwards=uploads.close)
-    return here.flow(steps, language, form_of(accept, streamed=streamed))
+    steps = Adding(events, streamed=streamed, afterwards=uploads.close)
+    return here.flow(steps, form_of(accept, streamed=streamed))
 
 
 @router.post(
@@ -134,7 +132,6 @@ def index(
     kb: str,
     asked: ServerPaths,
     here: Here,
-    language: Asked,
     streamed: Streamed = False,
     accept: Accept = "",
 ) -> Response:
@@ -142,8 +139,8 @@ def index(
     `rwkv-rag api --folder`; without any, this is refused."""
     paths = [allowed_path(path, here.options, f"paths[{n}]") for n, path in enumerate(asked.paths)]
     events = here.parts.knowledge.index(kb, paths)
-    steps = Adding(events, language, streamed=streamed)
-    return here.flow(steps, language, form_of(accept, streamed=streamed))
+    steps = Adding(events, streamed=streamed)
+    return here.flow(steps, form_of(accept, streamed=streamed))
 
 
 def allowed_path(given: str, options: Options, param: str) -> Path:

@@ -8,12 +8,13 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from rwkv_rag.api.context import Asked, Context, Here
+from rwkv_rag.api.context import Context, Here
 from rwkv_rag.api.faults import Refused
 from rwkv_rag.api.flow import Step, close
 from rwkv_rag.api.rest.documents import STREAMS, Accept, Streamed, form_of
 from rwkv_rag.api.v1.shapes import Reply
 from rwkv_rag.errors import InputError
+from rwkv_rag.i18n import _
 from rwkv_rag.interfaces import Supervision
 from rwkv_rag.types import ServiceState, ServiceStatus
 
@@ -46,7 +47,6 @@ def services(here: Here) -> list[dict[str, Any]]:
 def restart(
     service: str,
     here: Here,
-    language: Asked,
     streamed: Streamed = False,
     accept: Accept = "",
 ) -> Response:
@@ -58,7 +58,7 @@ def restart(
         raise Refused(error, param="service", status=409)
     states = supervision.restart(service)
     steps = _steps(states, streamed=streamed)
-    return here.flow(steps, language, form_of(accept, streamed=streamed))
+    return here.flow(steps, form_of(accept, streamed=streamed))
 
 
 def _supervision(here: Context) -> Supervision:
@@ -84,7 +84,7 @@ def _steps(states: Iterator[ServiceStatus], *, streamed: bool) -> Iterator[Step]
 
 
 def _record(service: ServiceStatus) -> dict[str, Any]:
-    record = asdict(service)
+    record = {**asdict(service), "reason": _(service.reason)}
     if service.queue is not None:
         queue = service.queue
         record["queue"] = {

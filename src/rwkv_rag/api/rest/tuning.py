@@ -16,13 +16,13 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from rwkv_rag.api.context import Asked, Context, Here
+from rwkv_rag.api.context import Context, Here
 from rwkv_rag.api.faults import Refused
 from rwkv_rag.api.rest.documents import allowed_path
 from rwkv_rag.api.rest.tuning_shapes import Estimate, Job, Log, Steps, TunedOut, TuneRequest
 from rwkv_rag.errors import InputError, NotFound, system_reason
-from rwkv_rag.messages import explain_reason
-from rwkv_rag.types import Language, TuneJob, TuneSettings
+from rwkv_rag.i18n import _
+from rwkv_rag.types import TuneJob, TuneSettings
 
 router = APIRouter(prefix="/api", tags=["Fine-tuning"])
 
@@ -31,25 +31,25 @@ router = APIRouter(prefix="/api", tags=["Fine-tuning"])
 def estimate(asked: TuneRequest, here: Here) -> dict[str, Any]:
     """Memory and time it would need on this machine; starts nothing."""
     needs = here.parts.tuner.estimate(_settings(asked, here))
-    return {**asdict(needs), "fits": needs.fits}
+    return {**asdict(needs), "cheaper": [*map(_, needs.cheaper)], "fits": needs.fits}
 
 
 @router.get("/tuning/jobs", summary="List the jobs", response_model=list[Job])
-def jobs(here: Here, language: Asked) -> list[dict[str, Any]]:
+def jobs(here: Here) -> list[dict[str, Any]]:
     """All of them, the newest first."""
-    return [_record(job, language) for job in here.parts.tuner.jobs()]
+    return [_record(job) for job in here.parts.tuner.jobs()]
 
 
 @router.post("/tuning/jobs", summary="Start a job", response_model=Job, status_code=201)
-def start(asked: TuneRequest, here: Here, language: Asked) -> dict[str, Any]:
+def start(asked: TuneRequest, here: Here) -> dict[str, Any]:
     """Checks everything, then trains in a process of its own."""
-    return _record(here.parts.tuner.start(_settings(asked, here)), language)
+    return _record(here.parts.tuner.start(_settings(asked, here)))
 
 
 @router.get("/tuning/jobs/{id}", summary="Show a job", response_model=Job)
-def job(id: str, here: Here, language: Asked) -> dict[str, Any]:
+def job(id: str, here: Here) -> dict[str, Any]:
     """How far it is."""
-    return _record(_job(here, id), language)
+    return _record(_job(here, id))
 
 
 @router.delete("/tuning/jobs/{id}", summary="Forget a job", status_code=204)
@@ -60,16 +60,16 @@ def forget(id: str, here: Here) -> Response:
 
 
 @router.post("/tuning/jobs/{id}/stop", summary="Stop a job", response_model=Job)
-def stop(id: str, here: Here, language: Asked) -> dict[str, Any]:
+def stop(id: str, here: Here) -> dict[str, Any]:
     """Asks it to write a checkpoint and end."""
     here.parts.tuner.stop(_job(here, id).id)
-    return _record(_job(here, id), language)
+    return _record(_job(here, id))
 
 
 @router.post("/tuning/jobs/{id}/resume", summary="Resume a job", response_model=Job)
-def resume(id: str, here: Here, language: Asked) -> dict[str, Any]:
+def resume(id: str, here: Here) -> dict[str, Any]:
     """Goes on from the last checkpoint of a job that does not run."""
-    return _record(here.parts.tuner.resume(_job(here, id).id), language)
+    return _record(here.parts.tuner.resume(_job(here, id).id))
 
 
 @router.get("/tuning/jobs/{id}/metrics", summary="Figures of every step", response_model=Steps)
@@ -153,7 +153,6 @@ def _kept_rows(rows: list[dict[str, Any]], home: Path) -> Path:
     return path
 
 
-def _record(job: TuneJob, language: Language) -> dict[str, Any]:
+def _record(job: TuneJob) -> dict[str, Any]:
     settings = {**asdict(job.settings), "data": str(job.settings.data)}
-    reason = explain_reason(job.reason, language) if job.reason else ""
-    return {**asdict(job), "settings": settings, "reason": reason}
+    return {**asdict(job), "settings": settings, "reason": _(job.reason)}

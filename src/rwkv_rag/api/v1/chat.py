@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from fastapi import APIRouter, Response
 
-from rwkv_rag.api.context import Asked, Context, Here
+from rwkv_rag.api.context import Context, Here
 from rwkv_rag.api.flow import OPENAI, close
 from rwkv_rag.api.v1.conversation import (
     check_supported,
@@ -38,7 +38,7 @@ router = APIRouter(prefix="/v1", tags=["OpenAI"])
     response_model=Completion,
     responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
 )
-def chat(asked: ChatRequest, here: Here, language: Asked) -> Response:
+def chat(asked: ChatRequest, here: Here) -> Response:
     """The last user message is the question, the messages before it the conversation so far.
 
     With a knowledge base (`model: NAME@KB`, or `knowledge_base`) the reply carries `citations`:
@@ -51,9 +51,9 @@ def chat(asked: ChatRequest, here: Here, language: Asked) -> Response:
     events = _counted(here, _from_knowledge(here, who, asked) if who.kb else _own(here, who, asked))
     head = Head(asked.model)
     if not asked.stream:
-        return here.flow(completion(events, head), language)
+        return here.flow(completion(events, head))
     usage = bool(asked.stream_options and asked.stream_options.include_usage)
-    return here.flow(chunks(events, head, usage=usage), language, OPENAI)
+    return here.flow(chunks(events, head, usage=usage), OPENAI)
 
 
 def _from_knowledge(here: Context, who: Chosen, asked: ChatRequest) -> Iterator[Said | Finished]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from rwkv_rag import errors
 from rwkv_rag.api.faults import Refused
 from rwkv_rag.api.v1.shapes import ChatRequest, Message
 from rwkv_rag.errors import InputError
@@ -46,18 +47,25 @@ def check_supported(asked: ChatRequest) -> None:
     """Raise Refused, naming it, for the first field whose wish cannot be granted."""
     for name, harmless in _HARMLESS.items():
         if not harmless(getattr(asked, name)):
-            raise _unsupported(name, f"{name} is not supported here; leave it out")
-    for number, message in enumerate(asked.messages):
+            text = errors.message("{name} is not supported here; leave it out", name=name)
+            raise _unsupported(name, text)
+    for number, turn in enumerate(asked.messages):
         place = f"messages[{number}]"
-        if message.role not in SPOKEN:
+        if turn.role not in SPOKEN:
             raise _unsupported(
-                f"{place}.role", f"messages of the role {message.role} are not supported here"
+                f"{place}.role",
+                errors.message(
+                    "messages of the role {role} are not supported here", role=turn.role
+                ),
             )
-        for at, part in enumerate(message.content if isinstance(message.content, list) else ()):
+        for at, part in enumerate(turn.content if isinstance(turn.content, list) else ()):
             if part.type != "text" or part.text is None:
                 raise _unsupported(
                     f"{place}.content[{at}]",
-                    f"content of the type {part.type[:40]!r} is not supported here; send text",
+                    errors.message(
+                        "content of the type {type!r} is not supported here; send text",
+                        type=part.type[:40],
+                    ),
                 )
     stops_of(asked)
     if asked.messages[-1].role != "user":
@@ -130,5 +138,5 @@ def _remembered(answer: str) -> str:
     return "" if answer.strip() in REFUSAL.values() else answer
 
 
-def _unsupported(param: str, message: str) -> Refused:
-    return Refused(InputError(message), param=param, code="unsupported_parameter")
+def _unsupported(param: str, text: errors.Message) -> Refused:
+    return Refused(InputError(text), param=param, code="unsupported_parameter")

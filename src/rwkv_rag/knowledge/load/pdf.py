@@ -46,7 +46,7 @@ def _page_texts(data: bytes, name: str) -> Iterator[str]:
     try:
         document = pypdfium2.PdfDocument(data)
     except pypdfium2.PdfiumError as error:
-        raise UnreadableDocument(_refusal(name, str(error))) from error
+        raise _refusal(name, str(error)) from error
     try:
         if len(document) > MAX_PAGES:
             raise UnreadableDocument(
@@ -75,10 +75,12 @@ def _page_text(document: pypdfium2.PdfDocument, index: int, name: str) -> str:
     return reflowed(raw)
 
 
-def _refusal(name: str, cause: str) -> str:
+def _refusal(name: str, cause: str) -> UnreadableDocument:
     if "password" in cause.lower() or "security" in cause.lower():
-        return f"{name} is encrypted; remove its password and try again"
-    return f"{name} is damaged: it cannot be opened as a PDF"
+        return UnreadableDocument(
+            "{name} is encrypted; remove its password and try again", name=name
+        )
+    return UnreadableDocument("{name} is damaged: it cannot be opened as a PDF", name=name)
 
 
 def reflowed(raw: str) -> str:

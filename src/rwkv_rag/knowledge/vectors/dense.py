@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rwkv_rag.errors import CorruptData, InputError
+from rwkv_rag.errors import CorruptData, InputError, Message, message
+from rwkv_rag.i18n import N_
 from rwkv_rag.knowledge.catalog import Base, Catalog
 from rwkv_rag.knowledge.locks import FileLock
 from rwkv_rag.knowledge.vectors import Scored, VectorStore
@@ -84,7 +85,7 @@ class DenseIndex:
             except CorruptData:
                 self._release()
 
-    def problems(self, base: Base) -> list[str]:
+    def problems(self, base: Base) -> list[Message]:
         """How Chroma differs from the catalog; empty for bases that do without."""
         if base.chunks < self._exact_below:
             return []
@@ -92,20 +93,22 @@ class DenseIndex:
             store = self._open()
             if store is None:
                 return [
-                    "the vector index was not checked: another process holds it, or it may only be"
-                    " read"
+                    message(
+                        "the vector index was not checked: another process holds it, or it may "
+                        "only be read"
+                    )
                 ]
             name = collection_name(base)
             held = store.ids(name) if store.count(name) else set()
         except CorruptData as error:
             self._release()
-            return [str(error)]
+            return [error.message]
         expected = self._catalog.chunk_ids(base)
-        return [
-            f"the vector index {fault} of {len(ids)} chunks"
-            for fault, ids in (("lacks vectors", expected - held), ("has vectors", held - expected))
-            if ids
-        ]
+        faults = (
+            (N_("the vector index lacks vectors of {count} chunks"), len(expected - held)),
+            (N_("the vector index has vectors of {count} chunks"), len(held - expected)),
+        )
+        return [message(template, count=count) for template, count in faults if count]
 
     def rebuild(self, base: Base) -> None:
         """Fill the index again from nothing. Raises Busy when another process holds it."""
