@@ -58,7 +58,7 @@ def test_the_table_of_keys_has_every_key_with_its_default(page: str) -> None:
 def test_every_key_of_the_predecessor_has_its_line(page: str) -> None:
     said = {key: cells[0] for key, cells in table(page, 5).items()}
     assert said.keys() == BETTER.keys()
-    for key, instead in BETTER.items():
+    for key, instead in ((key, str(value)) for key, value in BETTER.items()):
         if instead.startswith("write "):
             assert said[key] == f"`{instead.removeprefix('write ')}`"
         elif page == PAGES[0]:

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from rwkv_rag.api.flow import LINES, OPENAI, Flow, Form, Slots, Step
 from rwkv_rag.api.json import encoded
 from rwkv_rag.errors import Busy, NotFound
+from rwkv_rag.i18n import in_language
 
 
 class Taken:
@@ -127,7 +128,8 @@ def test_what_fails_before_the_first_step_is_raised_so_that_it_gets_a_status(
 
 
 def test_what_fails_later_is_the_last_thing_sent() -> None:
-    _, first, last, end = sent(Taken([{"a": 1}, Busy("no answer yet")]), LINES)
+    with in_language("zh"):
+        _, first, last, end = sent(Taken([{"a": 1}, Busy("no answer yet")]), LINES)
     told = json.loads(last["body"])
     assert (told["type"], told["error"]["code"]) == ("error", "busy")
     assert told["error"]["message"] == "还没有回应"

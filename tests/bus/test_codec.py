@@ -46,6 +46,10 @@ def drawn(hint: Any) -> st.SearchStrategy[Any]:
     origin, inner = get_origin(hint), get_args(hint)
     if hint in LEAVES:
         return LEAVES[hint]
+    if hint is Message:  # its values may be messages again
+        texts = st.dictionaries(st.text(), st.text() | st.integers(0, 9), max_size=2)
+        inner_messages = st.builds(Message, st.text(), texts)
+        return st.builds(Message, st.text(), st.dictionaries(st.text(), inner_messages, max_size=2))
     if dataclasses.is_dataclass(hint):
         hints = get_type_hints(hint)
         return st.builds(hint, **{name: drawn(each) for name, each in hints.items()})  # type: ignore[arg-type]

@@ -33,12 +33,12 @@ def test_a_key_lets_its_owner_in_until_it_is_removed(cli: Cli, here: Path) -> No
     made = cli("keys", "add", "laptop", "--json").json
     peer, router = PeerSecurity.load(here / made["file"]), RouterSecurity.load(here / "home")
     assert peer.server == router.public and peer.public.decode() == made["public_key"]
-    assert router.admits(peer.public)
+    assert router.allows(peer.public)
     [allowed] = cli("keys", "--json").json["allowed"]
     assert allowed == {"name": "laptop", "public_key": made["public_key"]}
     assert "laptop" in cli("keys").out
     assert "laptop" in cli("keys", "remove", "laptop").out
-    assert not router.admits(peer.public)
+    assert not router.allows(peer.public)
     assert cli("keys", "--json").json["allowed"] == []
 
 
@@ -85,7 +85,7 @@ def test_a_damaged_public_key_shuts_out_nobody_else(cli: Cli, here: Path) -> Non
     (here / "home" / "keys" / "allowed" / "broken.key").write_bytes(b"\xff\0")
     (here / "home" / "keys" / "allowed" / "folder.key").mkdir()
     peer, router = PeerSecurity.load(here / "laptop.key"), RouterSecurity.load(here / "home")
-    assert router.admits(peer.public) and not router.admits(b"")
+    assert router.allows(peer.public) and not router.allows(b"")
     assert [each["name"] for each in cli("keys", "--json").json["allowed"]] == ["laptop"]
 
 

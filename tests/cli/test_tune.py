@@ -14,7 +14,7 @@ import pytest
 from rwkv_rag import builders
 from rwkv_rag.cli import tune
 from rwkv_rag.cli.tune_options import HELP
-from rwkv_rag.errors import InputError, NotFound, message
+from rwkv_rag.errors import InputError, Message, NotFound, message
 from rwkv_rag.services.contracts import TUNER
 from rwkv_rag.services.serve import Export, serve
 from rwkv_rag.types import TuneEstimate, TuneJob, TuneSettings

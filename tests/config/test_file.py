@@ -149,7 +149,7 @@ def test_every_key_of_the_predecessor_is_told_what_takes_its_place(write: Write,
 
 
 def test_what_takes_the_place_of_an_old_key_is_a_key() -> None:
-    for instead in BETTER.values():
+    for instead in map(str, BETTER.values()):
         if instead.startswith("write "):
             section: object = Ragq()
             for word in instead.removeprefix("write ").partition(":")[0].split("."):

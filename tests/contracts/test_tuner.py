@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rwkv_rag.errors import InputError, NotFound, TuningFailed
+from rwkv_rag.errors import InputError, Message, NotFound, TuningFailed
 from rwkv_rag.services.contracts import TUNER
 from rwkv_rag.types import TuneEstimate, TuneJob, TuneSettings
 
@@ -32,7 +32,9 @@ class StandIn:
         self.made: dict[str, TuneJob] = {}
 
     def estimate(self, settings: TuneSettings) -> TuneEstimate:
-        return TuneEstimate(3_000_000_000, 2_000_000_000, settings.rank, None, ("batch 1",))
+        return TuneEstimate(
+            3_000_000_000, 2_000_000_000, settings.rank, None, (Message("batch 1"),)
+        )
 
     def start(self, settings: TuneSettings) -> TuneJob:
         if settings.steps < 1:

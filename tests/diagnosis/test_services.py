@@ -66,4 +66,4 @@ def test_waiting_requests_are_counted() -> None:
 
 def test_where_nothing_runs_nothing_is_asked() -> None:
     [finding] = services(None, RAGQ)
-    assert finding.state == "ok" and "none runs" in finding.said
+    assert finding.state == "ok" and "none runs" in finding.text

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from rwkv_rag.errors import Message
 from rwkv_rag.processes.keeper import Keeper, Patience
 from rwkv_rag.processes.orders import ProgramOrder
 
@@ -26,7 +27,7 @@ def said() -> list[tuple[str, str]]:
 
 
 @pytest.fixture
-def keep(tmp_path: Path, said: list[tuple[str, str]]) -> Iterator[Keep]:
+def keep(tmp_path: Path, said: list[tuple[str, Message]]) -> Iterator[Keep]:
     """Keeps a program with the given text running."""
     kept: list[Keeper] = []
 
@@ -95,7 +96,7 @@ def test_what_is_asked_to_end_is_interrupted_and_may_clean_up(keep: Keep, tmp_pa
     assert mark.exists() and keeper.state == "stopped" and not psutil.pid_exists(pid)
 
 
-def test_what_does_not_end_is_killed(keep: Keep, said: list[tuple[str, str]]) -> None:
+def test_what_does_not_end_is_killed(keep: Keep, said: list[tuple[str, Message]]) -> None:
     program = (
         "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('deaf')\n" + SLEEPS
     )
@@ -109,10 +110,10 @@ def test_what_does_not_end_is_killed(keep: Keep, said: list[tuple[str, str]]) ->
 
 
 def test_what_a_process_writes_is_lines_without_control_characters_and_of_bounded_length(
-    keep: Keep, said: list[tuple[str, str]]
+    keep: Keep, said: list[tuple[str, Message]]
 ) -> None:
     keep("print('a\\x1b[31mb\\x07')\nprint('x' * 9000)\nprint('中文')\nimport time\ntime.sleep(60)")
-    eventually(lambda: ("it", "中文") in said)
-    lines = [line for _, line in said]
+    eventually(lambda: ("it", Message("中文")) in said)
+    lines = [str(line) for _, line in said]
     assert lines[0] == "a [31mb"
     assert max(map(len, lines)) <= 2000 and sum(line.count("x") for line in lines) == 9000

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rwkv_rag import app
-from rwkv_rag.errors import InputError
+from rwkv_rag.errors import InputError, message
 from rwkv_rag.rwkv.tuned import Shelf
 from rwkv_rag.tuning.from_knowledge import RowEvent
 from rwkv_rag.types import TuneSettings
@@ -309,7 +309,11 @@ def test_a_stop_is_asked_for_once(bench: StandInTuner, tmp_path: Path) -> None:
 def test_a_failed_run_says_why(
     bench: StandInTuner, tmp_path: Path, language: str, said: str
 ) -> None:
-    bench.change(started(bench, tmp_path), status="failed", reason="/tmp/x.bin is empty")
+    bench.change(
+        started(bench, tmp_path),
+        status="failed",
+        reason=message("{path} is empty", path="/tmp/x.bin"),
+    )
     page = opened(language)
     page.segmented_control(key="tune_step").set_value("runs").run()
     assert said in page.error[0].value.replace("\\", "")

@@ -138,9 +138,15 @@ class Shelf:
             return Tuned.read(self.path(name))
         except NotFound:
             names = ", ".join(tuned.name for tuned in self.all())
-            there = f"there are: {names}" if names else "nothing has been tuned yet"
+            if not names:
+                raise NotFound(
+                    "there is no tuned state or adapter {name!r}; nothing has been tuned yet",
+                    name=name,
+                ) from None
             raise NotFound(
-                "there is no tuned state or adapter {name!r}; {there}", name=name, there=there
+                "there is no tuned state or adapter {name!r}; there are: {names}",
+                name=name,
+                names=names,
             ) from None
 
     def path(self, name: str) -> Path:

@@ -118,7 +118,8 @@ def _open(path: Path) -> _Source:
     try:
         tensors, _ = read_tensors(file)
     except UnsupportedModel as error:
-        reason = str(error).split("; ")[0].removesuffix(", not a model")
+        values = error.message.values
+        reason = values.get("start") or values.get("reason") or error.message
         raise InputError(
             "{file} cannot be imported: {reason}", file=file.name, reason=reason
         ) from error

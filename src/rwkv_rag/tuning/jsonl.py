@@ -112,6 +112,7 @@ def _decoded(number: int, data: bytes) -> Line | None:
         return Line(number, json.loads(text)) if text else None
     except UnicodeDecodeError as error:
         return Line(number, problem=message("it is not UTF-8 text ({reason})", reason=error.reason))
-    except (json.JSONDecodeError, RecursionError, ValueError) as error:
-        what = error.msg if isinstance(error, json.JSONDecodeError) else "it cannot be decoded"
-        return Line(number, problem=message("it is not JSON ({reason})", reason=what))
+    except json.JSONDecodeError as error:
+        return Line(number, problem=message("it is not JSON (column {column})", column=error.colno))
+    except (RecursionError, ValueError):
+        return Line(number, problem=message("it is not JSON that can be read"))

@@ -58,7 +58,7 @@ def test_while_another_process_holds_chroma_search_is_exact(
     second = Library(tmp_path / "home", embedder, exact_below=1)
     assert set(dense_ids(second, TOPICS[0])) == set(wanted)
     (problem,) = second.verify("a")
-    assert "another process holds it" in problem and "not checked" in problem
+    assert "another process holds it" in str(problem) and "not checked" in str(problem)
     second.close()
 
 
@@ -101,7 +101,7 @@ def test_a_damaged_or_deleted_index_costs_nothing(
     (tmp_path / "home" / "chroma" / "chroma.sqlite3").write_bytes(b"rubbish" * 900)
     library = Library(tmp_path / "home", embedder, exact_below=1)
     assert set(dense_ids(library, TOPICS[1])) == wanted
-    assert "cannot be used" in library.verify("a")[0]
+    assert "cannot be used" in str(library.verify("a")[0])
     library.rebuild("a")
     assert library.verify("a") == []
     assert set(dense_ids(library, TOPICS[1])) == wanted
