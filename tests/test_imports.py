@@ -25,7 +25,7 @@ OWNERS = {
     "streamlit": ("ui",),
     "typer": ("cli",),
     "zmq": ("bus",),
-    "msgspec": ("bus", "services", "run_directory.py"),
+    "msgspec": ("bus", "services", "run_directory.py", "processes/specs.py"),
     "pydantic": ("config", "api"),
     "yaml": ("config",),
     "fastapi": ("api",),

@@ -10,8 +10,9 @@ import pytest
 from pydantic import BaseModel
 
 from rwkv_rag.cli.main import run
+from rwkv_rag.config import SERVICES
 from rwkv_rag.config.file import read
-from rwkv_rag.config.ragq import SERVICES, Ragq
+from rwkv_rag.config.ragq import Ragq
 from rwkv_rag.config.renamed import BETTER
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -1,4 +1,4 @@
-"""The values that travel between rooms: documents, chunks, hits, answers. Knows no behaviour.
+"""The values that travel between modules: documents, chunks, hits, answers. Knows no behaviour.
 
 Character offsets are half-open and count Unicode code points of `Document.text`, as Python does.
 """

@@ -65,7 +65,7 @@ class StandInSupervision:
         worker = WorkerStatus("llm-1", 8, 2, 5, 0.1, {"model": "builtin"})
         waiting = {"chat": 3, "bulk": 1}
         queue = QueueStatus("llm", waiting, 2, 5, 0, {"p50": 0.1}, (worker,))
-        self.llm = ServiceStatus("llm", "ready", "ipc:///llm", 0, 1 << 20, "", queue)
+        self.llm = ServiceStatus("llm", "ready", "ipc:///llm", 0, 1 << 20, None, queue)
         self.ui = ServiceStatus("ui", "ready", "http://127.0.0.1:8501")
 
     def status(self) -> list[ServiceStatus]:

@@ -22,7 +22,7 @@ from rwkv_rag.config.ragq import Ragq
 from rwkv_rag.errors import message
 from rwkv_rag.i18n import in_language
 
-from ..processes.upping import COMMAND, QUEUES, Up, environment, eventually, free_port, run
+from ..processes.running import COMMAND, QUEUES, Up, environment, eventually, free_port, run
 from .conftest import Cli, english_left
 
 

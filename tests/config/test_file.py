@@ -52,7 +52,7 @@ def test_the_shipped_file_says_what_the_defaults_are() -> None:
 
 def test_the_shipped_file_names_every_key_but_those_it_comments_out() -> None:
     text = SHIPPED.read_text(encoding="utf-8")
-    for section in (Ragq, ragq.Llm, ragq.Index, ragq.Tuning, ragq.Api, ragq.Ui, ragq.End):
+    for section in (Ragq, ragq.Llm, ragq.Index, ragq.Tuning, ragq.Api, ragq.Ui, ragq.Endpoint):
         for key in section.model_fields:
             assert f"{key}:" in text, key
 

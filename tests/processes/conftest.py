@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .upping import Up
+from .running import Up
 
 Start = Callable[..., Up]
 

@@ -12,7 +12,7 @@ import pytest
 from rwkv_rag.errors import Busy, InputError
 from rwkv_rag.processes import ports
 
-from .upping import free_port
+from .running import free_port
 
 
 @pytest.fixture

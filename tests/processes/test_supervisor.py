@@ -23,7 +23,7 @@ from rwkv_rag.services.contracts import SUPERVISION
 from rwkv_rag.services.remote import remote
 
 from .conftest import Start
-from .upping import QUEUES, Up, eventually, free_port, run
+from .running import QUEUES, Up, eventually, free_port, run
 
 NAMES = {f"{name}-{what}" for name in ("llm", "index", "tuning") for what in ("router", "1")}
 

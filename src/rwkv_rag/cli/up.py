@@ -160,7 +160,7 @@ def worker(
     home: Home = None,
 ) -> None:
     """Work for a service that runs on another machine; Ctrl-C leaves it."""
-    from rwkv_rag.processes.joining import join
+    from rwkv_rag.processes.groups import remote_workers
 
     if device not in ("auto", "cpu"):
         raise InputError(
@@ -168,10 +168,12 @@ def worker(
         )
     effective = _effective(ctx, home, file, model=model, tuned=tuned)
     told = Told(Screen())
-    joined = join(effective, service, connect, key=key, num_workers=num_workers, listener=told)
+    workers = remote_workers(
+        effective, service, connect, key=key, num_workers=num_workers, listener=told
+    )
     told.screen.note("working for {address} — Ctrl-C ends it", address=connect)
-    with _signals(joined):
-        joined.run()
+    with _signals(workers):
+        workers.run()
 
 
 def config(
@@ -283,7 +285,7 @@ def _signals(running: Any) -> Iterator[None]:
 
     def ask(*_: object) -> None:
         nonlocal asked
-        running.hurry() if asked else running.stop()
+        running.kill() if asked else running.stop()
         asked = True
 
     names = ("SIGINT", "SIGTERM", "SIGHUP")

@@ -16,6 +16,7 @@ from rwkv_rag.config import place
 from rwkv_rag.errors import InputError, system_reason
 from rwkv_rag.types import Language
 
+SERVICES = ("llm", "index", "tuning")
 BUILTIN = "builtin"
 FAKE = "fake"
 """A model name for dry runs: stand-ins that need no weights (see `rwkv_rag.testing`)."""

@@ -14,8 +14,9 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from rwkv_rag.config import SERVICES
 from rwkv_rag.config.place import NAME
-from rwkv_rag.config.ragq import SERVICES, Ragq
+from rwkv_rag.config.ragq import Ragq
 from rwkv_rag.config.renamed import better
 from rwkv_rag.errors import InputError, Message, message, system_reason
 from rwkv_rag.i18n import N_

@@ -18,7 +18,6 @@ from rwkv_rag.i18n import N_
 
 BUILTIN = "builtin"
 DEFAULT_PROTOCOL: Literal["ipc", "tcp"] = "ipc" if os.name == "posix" else "tcp"
-SERVICES = ("llm", "index", "tuning")
 _HOST = re.compile(r"[A-Za-z0-9._:%-]{1,253}|\*")
 
 
@@ -57,7 +56,7 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class End(Section):
+class Endpoint(Section):
     """Where a queue is reached. `host` and `port` count for tcp; ipc lies below the home."""
 
     protocol: Literal["ipc", "tcp"] = Field(default=DEFAULT_PROTOCOL, description=N_("ipc or tcp"))
@@ -70,8 +69,8 @@ class Service(Section):
 
     PORTS: ClassVar[tuple[int, int]]
     enabled: Switch = True
-    front_end: End = Field(description=N_("a map of protocol, host and port"))
-    back_end: End = Field(description=N_("a map of protocol, host and port"))
+    front_end: Endpoint = Field(description=N_("a map of protocol, host and port"))
+    back_end: Endpoint = Field(description=N_("a map of protocol, host and port"))
 
     @model_validator(mode="before")
     @classmethod

@@ -1,63 +1,67 @@
 """Which processes a configuration asks for, and where each is reached. Starts nothing.
 
-plan(effective, run_directory.socket, only=("llm",)) ─▶ Plan: services, each with its processes
+plan(effective, run_directory.socket, only=("llm",)) ─▶ Plan: services with their processes
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rwkv_rag import config
 from rwkv_rag.bus.address import Address
 from rwkv_rag.bus.security import PeerSecurity, RouterSecurity
+from rwkv_rag.config import SERVICES, Settings
 from rwkv_rag.config.effective import Effective
-from rwkv_rag.config.ragq import SERVICES, End
+from rwkv_rag.config.ragq import Endpoint
 from rwkv_rag.errors import InputError, NotFound
 from rwkv_rag.processes import ports
-from rwkv_rag.processes.orders import Order, ProgramOrder, RouterOrder, WorkerOrder
+from rwkv_rag.processes.specs import ProcessSpec, ProgramSpec, RouterSpec, WorkerSpec
 
 PROGRAMS = ("api", "ui")
 NAMES = (*SERVICES, *PROGRAMS)
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
-    """A process to be: its order and its environment."""
+class ProcessPlan:
+    """A process to be started."""
 
     name: str
-    order: Order
+    spec: ProcessSpec
     environment: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
-    """A service to be. `address` is what users reach it by; `router` is None for api and ui."""
+class ServicePlan:
+    """A service to be started. `address` is what users reach it by; api and ui have no router.
+
+    `health` is where a program answers HTTP once it is ready: host, port and path.
+    """
 
     name: str
     address: str
-    workers: tuple[Planned, ...]
-    router: Planned | None = None
+    workers: tuple[ProcessPlan, ...]
+    router: ProcessPlan | None = None
     health: tuple[str, int, str] = ("", 0, "")
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All services in the order of starting. `listens` has every port with its key."""
+    """All services in the order of starting. `listens` has key, address and port of each port."""
 
-    services: tuple[Service, ...]
+    services: tuple[ServicePlan, ...]
     listens: tuple[tuple[str, str, int], ...]
     keys: Path | None = None
     fronts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def security(self) -> PeerSecurity | None:
-        """With what a process of this machine connects to the routers."""
+        """The keys with which a process of this machine connects to the routers."""
         return RouterSecurity.load(self.keys).peer() if self.keys else None
 
-    def service(self, name: str) -> Service:
+    def service(self, name: str) -> ServicePlan:
         """Raises NotFound with the names there are."""
         for each in self.services:
             if each.name == name:
@@ -75,28 +79,33 @@ def plan(
 ) -> Plan:
     """What is to run; `socket` gives the address of a local socket by its name.
 
-    `browser` has the pages open one when they start.
+    With `browser` the pages open one when they start.
 
-    Raises InputError for hosts nobody knows, for services that are not enabled, and where an
-    address needs keys and there are none.
+    Raises InputError for unknown hosts, for services that are not enabled, and where an address
+    needs keys and there are none.
     """
     names = _enabled(effective, only)
     queues = [name for name in names if name in SERVICES]
-    places = {name: _Place(effective, name, socket) for name in queues}
-    open_ones = [place for place in places.values() if place.open]
-    home = effective.settings.home
-    if open_ones:
-        RouterSecurity.load(home)  # no keys, no service
-    made = _Maker(effective, places, home if open_ones else None, browser)
+    places = {name: _Endpoints(effective, name, socket) for name in queues}
+    keys = effective.settings.home if any(place.open for place in places.values()) else None
+    if keys:
+        RouterSecurity.load(keys)  # raises where there are none
+    planner = _Planner(effective, places, keys, browser)
+    programs = [planner.program(name) for name in names if name in PROGRAMS]
     listens = [each for place in places.values() for each in place.listens]
-    programs = [made.program(name) for name in names if name in PROGRAMS]
     listens += [(f"{each.name}.port", each.health[0], each.health[1]) for each in programs]
-    return Plan(
-        (*map(made.service, queues), *programs),
-        tuple(listens),
-        keys=made.keys,
-        fronts=made.fronts,
-    )
+    services = (*map(planner.service, queues), *programs)
+    return Plan(services, tuple(listens), keys=keys, fronts=planner.fronts)
+
+
+def worker_settings(effective: Effective) -> Settings:
+    """The settings of a worker: it never looks for services that run already."""
+    return replace(effective.settings, connect="off")
+
+
+def worker_threads(workers: int) -> int:
+    """How many threads each of several workers may compute with; 0: as many as it likes."""
+    return max(1, (os.cpu_count() or 1) // workers) if workers > 1 else 0
 
 
 def _enabled(effective: Effective, only: Sequence[str]) -> list[str]:
@@ -119,22 +128,23 @@ def _enabled(effective: Effective, only: Sequence[str]) -> list[str]:
     return chosen
 
 
-class _Place:
+class _Endpoints:
     """Where the two ends of a service's router are."""
 
     def __init__(self, effective: Effective, name: str, socket: Callable[[str], str]) -> None:
         section = effective.ragq.service(name)
+        self._socket = socket
         self.listens: list[tuple[str, str, int]] = []
         self.open = False
-        self.front, self.reach_front = self._end(f"{name}.front_end", section.front_end, socket)
-        self.back, self.reach_back = self._end(f"{name}.back_end", section.back_end, socket)
+        self.front, self.reach_front = self._end(name, "front", section.front_end)
+        self.back, self.reach_back = self._end(name, "back", section.back_end)
 
-    def _end(self, key: str, end: End, socket: Callable[[str], str]) -> tuple[str, str]:
+    def _end(self, name: str, side: str, end: Endpoint) -> tuple[str, str]:
         """Where to bind, and where a process of this machine connects."""
         if end.protocol == "ipc":
-            name, _, side = key.partition(".")
-            url = socket(f"{name}.{side.removesuffix('_end')}")
+            url = self._socket(f"{name}.{side}")
             return url, url
+        key = f"{name}.{side}_end"
         host = ports.resolved(f"{key}.host", end.host)
         bind = Address("tcp", host, end.port)
         self.open = self.open or not bind.loopback
@@ -142,50 +152,47 @@ class _Place:
         return bind.url, replace(bind, host=ports.reachable(host)).url
 
 
-class _Maker:
-    """Turns names into services."""
+class _Planner:
+    """Makes the plan of each service from its name."""
 
     def __init__(
         self,
         effective: Effective,
-        places: Mapping[str, _Place],
+        places: Mapping[str, _Endpoints],
         keys: Path | None,
         browser: bool,
     ) -> None:
-        self._effective, self._places, self.keys = effective, places, keys
-        self._browser = browser
+        self._effective, self._places, self._browser = effective, places, browser
+        self._keys = str(keys or "")
         self.fronts = {name: place.reach_front for name, place in places.items()}
 
-    def service(self, name: str) -> Service:
-        place, keys = self._places[name], str(self.keys or "")
+    def service(self, name: str) -> ServicePlan:
+        place = self._places[name]
         fronts = {name: place.front for name, place in self._places.items()}
-        router = RouterOrder(name, place.front, place.back, directory=fronts, keys=keys)
+        router = RouterSpec(name, place.front, place.back, directory=fronts, keys=self._keys)
         workers = getattr(self._effective.ragq, name).num_workers
-        return Service(
+        return ServicePlan(
             name,
             place.front,
             tuple(self._worker(name, number, workers) for number in range(1, workers + 1)),
-            Planned(f"{name}-router", router, self._environment()),
+            ProcessPlan(f"{name}-router", router, self._environment()),
         )
 
-    def _worker(self, name: str, number: int, of: int) -> Planned:
-        told = asdict(self._effective.settings) | {"connect": "off"}
-        order = WorkerOrder(
+    def _worker(self, name: str, number: int, of: int) -> ProcessPlan:
+        spec = WorkerSpec(
             service=name,
             name=f"{name}-{number}",
             back=self._places[name].reach_back,
-            settings=told,
+            settings=worker_settings(self._effective),
             llm=self.fronts.get("llm", "") if name == "index" else "",
             open=self._places[name].open,
-            keys=str(self.keys or ""),
+            keys=self._keys,
         )
-        threads = max(1, (os.cpu_count() or 1) // of) if of > 1 else 0
-        return Planned(order.name, order, self._environment(threads))
+        return ProcessPlan(spec.name, spec, self._environment(worker_threads(of)))
 
-    def program(self, name: str) -> Service:
+    def program(self, name: str) -> ServicePlan:
         section = getattr(self._effective.ragq, name)
-        host = getattr(section, "host", "127.0.0.1")
-        address = ports.resolved(f"{name}.host", host)
+        address = ports.resolved(f"{name}.host", getattr(section, "host", "127.0.0.1"))
         reach = ports.reachable(address)
         settings = self._effective.settings
         arguments = ["--home", str(settings.home), "--port", str(section.port)]
@@ -193,23 +200,23 @@ class _Maker:
             arguments += ["--host", address]
         elif not self._browser:
             arguments += ["--no-browser"]
-        if "llm" in self._places:  # which model writes, and with what, is that service's affair
+        if "llm" in self._places:  # that service knows which model writes, and with what
             arguments += ["--tuned", ""]
-        order = ProgramOrder(f"rwkv_rag.{name}", (*arguments, "--lang", settings.language))
+        spec = ProgramSpec(f"rwkv_rag.{name}", (*arguments, "--lang", settings.language))
         shown = f"[{reach}]" if ":" in reach else reach
-        path = "/health" if name == "api" else "/_stcore/health"
-        return Service(
+        environment = self._environment(named="llm" not in self._places)
+        return ServicePlan(
             name,
             f"http://{shown}:{section.port}",
-            (Planned(name, order, self._environment(named="llm" not in self._places)),),
-            health=(address, section.port, path),
+            (ProcessPlan(name, spec, environment),),
+            health=(address, section.port, "/health" if name == "api" else "/_stcore/health"),
         )
 
     def _environment(self, threads: int = 0, named: bool = True) -> dict[str, str]:
-        """`named` false: whoever asks the llm service leaves the model to it."""
-        found = config.child_environment(
+        """Without `named`, a client of the llm service leaves the choice of a model to it."""
+        environment = config.child_environment(
             self._effective.settings, file=self._effective.file, threads=threads
         )
         if not named:
-            del found["RWKV_RAG_MODEL"], found["RWKV_RAG_TUNED"]
-        return found
+            del environment["RWKV_RAG_MODEL"], environment["RWKV_RAG_TUNED"]
+        return environment

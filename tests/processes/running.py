@@ -42,6 +42,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def python_path(folder: Path) -> str:
+    """PYTHONPATH with `folder` first."""
+    return os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
+
+
 class Up:
     """A `rwkv-rag up` in a process of its own."""
 
