@@ -11,9 +11,8 @@ from pydantic import BaseModel
 
 from rwkv_rag.cli.main import run
 from rwkv_rag.config import SERVICES
-from rwkv_rag.config.file import read
+from rwkv_rag.config.file import RENAMED, read
 from rwkv_rag.config.ragq import Ragq
-from rwkv_rag.config.renamed import BETTER
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = ("services.md", "services.zh-CN.md")
@@ -58,8 +57,8 @@ def test_the_table_of_keys_has_every_key_with_its_default(page: str) -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_key_of_the_predecessor_has_its_line(page: str) -> None:
     said = {key: cells[0] for key, cells in table(page, 5).items()}
-    assert said.keys() == BETTER.keys()
-    for key, instead in ((key, str(value)) for key, value in BETTER.items()):
+    assert said.keys() == RENAMED.keys()
+    for key, instead in ((key, str(value)) for key, value in RENAMED.items()):
         if instead.startswith("write "):
             assert said[key] == f"`{instead.removeprefix('write ')}`"
         elif page == PAGES[0]:

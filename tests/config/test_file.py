@@ -10,9 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rwkv_rag.config import file, place, ragq
+from rwkv_rag import config
+from rwkv_rag.config import file, ragq
+from rwkv_rag.config.file import RENAMED
 from rwkv_rag.config.ragq import Ragq
-from rwkv_rag.config.renamed import BETTER
 from rwkv_rag.errors import InputError, RagError
 from rwkv_rag.i18n import _, in_language
 
@@ -139,17 +140,17 @@ def test_what_is_wrong_is_said_in_chinese_too(write: Write, content: str | bytes
     assert "allowed" not in said and " is " not in said.replace(str(path), "")
 
 
-@pytest.mark.parametrize("key", BETTER)
+@pytest.mark.parametrize("key", RENAMED)
 def test_every_key_of_the_predecessor_is_told_what_takes_its_place(write: Write, key: str) -> None:
     everywhere = key in ("service_module", "spawn_method", "socket_type", "docker")
     place = f"llm.{key}" if everywhere else key.removeprefix("base.")
     nested = "".join(f"{'  ' * n}{word}:\n" for n, word in enumerate(place.split(".")))
     said = refused(write(nested.rstrip() + " x\n"))
-    assert f"{place} is a key of the predecessor; {BETTER[key]}" in said
+    assert f"{place} is a key of the predecessor; {RENAMED[key]}" in said
 
 
 def test_what_takes_the_place_of_an_old_key_is_a_key() -> None:
-    for instead in map(str, BETTER.values()):
+    for instead in map(str, RENAMED.values()):
         if instead.startswith("write "):
             section: object = Ragq()
             for word in instead.removeprefix("write ").partition(":")[0].split("."):
@@ -193,15 +194,18 @@ def test_the_file_is_looked_for_in_four_places(
     for folder in (here, home):
         folder.mkdir()
     monkeypatch.chdir(here)
-    assert place.find(None, home, {}) is None
+    assert config.configuration_file(None, home=home, environ={}) is None
     for path in (home / "ragq.yml", here / "ragq.yml", tmp_path / "b.yml", tmp_path / "a.yml"):
         path.write_text("")
     variable = {"RWKV_RAG_CONFIG": str(tmp_path / "b.yml")}
-    assert place.find(tmp_path / "a.yml", home, variable) == tmp_path / "a.yml"
-    assert place.find(None, home, variable) == tmp_path / "b.yml"
-    assert place.find(None, home, {}) == here / "ragq.yml"
+    assert (
+        config.configuration_file(tmp_path / "a.yml", home=home, environ=variable)
+        == tmp_path / "a.yml"
+    )
+    assert config.configuration_file(None, home=home, environ=variable) == tmp_path / "b.yml"
+    assert config.configuration_file(None, home=home, environ={}) == here / "ragq.yml"
     (here / "ragq.yml").unlink()
-    assert place.find(None, home, {}) == home / "ragq.yml"
+    assert config.configuration_file(None, home=home, environ={}) == home / "ragq.yml"
 
 
 @pytest.mark.parametrize("how", ["--config", "RWKV_RAG_CONFIG"])
@@ -209,7 +213,7 @@ def test_a_file_that_was_named_must_be_there(tmp_path: Path, how: str) -> None:
     missing = tmp_path / "no.yml"
     given = missing if how == "--config" else None
     with pytest.raises(InputError, match=f"no such configuration file: {missing}; check {how}"):
-        place.find(given, tmp_path, {"RWKV_RAG_CONFIG": str(missing)})
+        config.configuration_file(given, home=tmp_path, environ={"RWKV_RAG_CONFIG": str(missing)})
 
 
 @pytest.mark.parametrize(
@@ -224,4 +228,4 @@ def test_a_file_that_was_named_must_be_there(tmp_path: Path, how: str) -> None:
 def test_the_language_is_seen_without_reading_the_file(
     write: Write, content: str, language: str
 ) -> None:
-    assert place.language_in(write(content)) == language
+    assert config._language_in(write(content)) == language

@@ -42,7 +42,7 @@ def test_a_child_refuses_what_is_no_spec(tmp_path: Path, line: bytes) -> None:
     out, _ = process.communicate(timeout=20)
     assert process.returncode == 2
     assert out.count(b"\n") == 1
-    assert str(specs.decode_error(out)).startswith("no process specification that a child")
+    assert str(specs.decode_error(out)).startswith("no order that a child process understands")
 
 
 @pytest.mark.parametrize("how", ["stdin", "SIGTERM"])

@@ -6,27 +6,29 @@ Knows no model and no store; values travel from here as arguments.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rwkv_rag.config import place
-from rwkv_rag.errors import InputError, system_reason
+from rwkv_rag.errors import InputError, NotFound, system_reason
 from rwkv_rag.types import Language
 
 SERVICES = ("llm", "index", "tuning")
 BUILTIN = "builtin"
 FAKE = "fake"
 """A model name for dry runs: stand-ins that need no weights (see `rwkv_rag.testing`)."""
-READ_ALONE = ("chunk_size", "chunk_overlap", "top_k", "catalog", "chroma")
+ONLY_IN_FILE = ("chunk_size", "chunk_overlap", "top_k", "catalog", "chroma")
 """Settings that only `ragq.yml` gives."""
+FILE_NAME = "ragq.yml"
+_LANGUAGE_LINE = re.compile(r"^language:[ \t]*[\"']?(zh|en)[\"']?[ \t]*(?:#.*)?$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a command starts from.
+    """What every command needs to know.
 
     `model` is "builtin", "fake" or the path of an RWKV checkpoint; the path only replaces the model
     that writes answers, never the one that makes vectors. `tuned` names what was tuned of it: a
@@ -54,7 +56,7 @@ class Settings:
     chroma: Path | None = None
 
     def __post_init__(self) -> None:
-        if _exists(self.home) and not self.home.is_dir():
+        if _home_exists(self.home) and not self.home.is_dir():
             raise InputError(
                 "the home {home} is not a directory; choose another with --home", home=self.home
             )
@@ -75,25 +77,31 @@ def load(
     file: Path | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Settings:
-    """Settings from what the user gave, then the environment, then `ragq.yml`, then defaults.
+    """Settings from the arguments, then the environment, then `ragq.yml`, then defaults.
 
-    Read are RWKV_RAG_HOME, RWKV_RAG_MODEL, RWKV_RAG_TUNED, RWKV_RAG_CONNECT, RWKV_RAG_KEY,
-    RWKV_RAG_LANG, RWKV_RAG_CONFIG and the locale. `file` takes the place of the last but one.
+    Variables are RWKV_RAG_HOME, RWKV_RAG_MODEL, RWKV_RAG_TUNED, RWKV_RAG_CONNECT, RWKV_RAG_KEY,
+    RWKV_RAG_LANG, RWKV_RAG_CONFIG and those of the locale. `file` is the `ragq.yml` to read.
     """
     environ = os.environ if environ is None else environ
     found = configuration_file(file, home=home, environ=environ)
-    said = _read(found) if found else {}
+    of_file = _read(found) if found else {}
     key_file = key or environ.get("RWKV_RAG_KEY")
-    chosen = environ.get("RWKV_RAG_MODEL", "") if model is None else model
+    if model is None:
+        variable = environ.get("RWKV_RAG_MODEL", "")
+        model, named = variable or of_file.get("model", BUILTIN), bool(variable)
+    else:
+        named = bool(model)
+    if tuned is None:
+        tuned = environ.get("RWKV_RAG_TUNED") or of_file.get("tuned", "")
     return Settings(
-        home=_whole(home or environ.get("RWKV_RAG_HOME") or said.pop("home", _default_home())),
-        model=_model((chosen or said.pop("model", BUILTIN)) if model is None else model),
-        tuned=(environ.get("RWKV_RAG_TUNED") or said.pop("tuned", "")) if tuned is None else tuned,
+        home=_home(home or environ.get("RWKV_RAG_HOME") or of_file.get("home")),
+        model=_model(model),
+        tuned=tuned,
         language=language or user_language(environ, found),
         connect=environ.get("RWKV_RAG_CONNECT", "") if connect is None else connect,
-        key=_whole(key_file) if key_file else None,
-        named=bool(chosen),
-        **{name: value for name, value in said.items() if name in READ_ALONE},
+        key=_absolute(key_file) if key_file else None,
+        named=named,
+        **{name: of_file[name] for name in ONLY_IN_FILE if name in of_file},
     )
 
 
@@ -103,11 +111,24 @@ def configuration_file(
     home: Path | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Path | None:
-    """The `ragq.yml` that counts, None where there is none. Raises NotFound for a named one."""
+    """The `ragq.yml` to read, None where there is none.
+
+    The first that exists of --config FILE, RWKV_RAG_CONFIG, ./ragq.yml and HOME/ragq.yml. Raises
+    NotFound where one of the first two is given and does not exist.
+    """
     environ = os.environ if environ is None else environ
-    return place.find(
-        given, _whole(home or environ.get("RWKV_RAG_HOME") or _default_home()), environ
-    )
+    if named := given or environ.get("RWKV_RAG_CONFIG"):
+        file = _absolute(named)
+        if not _exists(file):
+            raise NotFound(
+                "no such configuration file: {named}; check {asked}",
+                named=file,
+                asked="--config" if given else "RWKV_RAG_CONFIG",
+            )
+        return file
+    home = _home(home or environ.get("RWKV_RAG_HOME"))
+    files = (Path.cwd() / FILE_NAME, home / FILE_NAME)
+    return next((file for file in files if _exists(file)), None)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -117,30 +138,39 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _model(name: str) -> str:
-    """A model's name, or its whole path: services need not have been started where a command is."""
-    return name if name in (BUILTIN, FAKE) or not name.strip() else str(_whole(name))
+    """A model's name, or its absolute path: services may run in another directory."""
+    return name if name in (BUILTIN, FAKE) or not name.strip() else str(_absolute(name))
 
 
-def _whole(path: Path | str) -> Path:
+def _absolute(path: Path | str) -> Path:
     return Path(path).expanduser().absolute()
 
 
 def user_language(environ: Mapping[str, str] | None = None, file: Path | None = None) -> Language:
-    """RWKV_RAG_LANG, else what `ragq.yml` says, else the locale."""
+    """RWKV_RAG_LANG, else the language in `ragq.yml`, else the locale's."""
     environ = os.environ if environ is None else environ
     if file is None:
-        with suppress(InputError):  # said by whoever needs the file, in some language
+        with suppress(InputError):  # raised again by the command that reads the file
             file = configuration_file(environ=environ)
-    if not environ.get("RWKV_RAG_LANG") and file and (said := place.language_in(file)):
-        return "zh" if said == "zh" else "en"
+    if not environ.get("RWKV_RAG_LANG") and file and (language := _language_in(file)):
+        return "zh" if language == "zh" else "en"
     return locale_language(environ)
+
+
+def _language_in(file: Path) -> str:
+    """The language a file names on a line of its own; a help page is shown without parsing it."""
+    try:
+        found = _LANGUAGE_LINE.search(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    return found[1] if found else ""
 
 
 def locale_language(environ: Mapping[str, str] | None = None) -> Language:
     """RWKV_RAG_LANG, else what the POSIX locale variables say; English unless Chinese.
 
-    Raises InputError where RWKV_RAG_LANG names a language we do not speak: a locale is the user's
-    for every program, but our own variable was meant for us.
+    Raises InputError where RWKV_RAG_LANG names another language: a locale is the user's for every
+    program, but that variable is meant for this one.
     """
     environ = os.environ if environ is None else environ
     own = environ.get("RWKV_RAG_LANG", "")
@@ -155,9 +185,9 @@ def locale_language(environ: Mapping[str, str] | None = None) -> Language:
 def sharing_cores(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment of a process that computes beside others on the same cores.
 
-    GCC's OpenMP lets a thread that waits for another spin, for longer than the scheduler lets it
-    run: with one busy neighbour on two cores a fine-tuning then stands still most of its time. A
-    short spin costs nothing where nobody else computes.
+    A thread of GCC's OpenMP that waits for another spins for longer than the scheduler lets it run:
+    beside one busy process on two cores a fine-tuning then waits most of its time. A short spin
+    costs nothing where no other process computes.
     """
     environ = os.environ if environ is None else environ
     own = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & environ.keys()
@@ -173,7 +203,7 @@ def child_environment(
 ) -> dict[str, str]:
     """The environment of a process that `up` starts: it loads the same settings as `up` did.
 
-    `threads` > 0 is how many it may compute with, unless the user has said so himself.
+    `threads` > 0 is how many it may compute with, unless the environment says so already.
     """
     environ = os.environ if environ is None else environ
     own = {
@@ -191,13 +221,20 @@ def child_environment(
 
 
 def joins_machines(environ: Mapping[str, str] | None = None) -> bool:
-    """Whether the environment says where several machines meet, and that this is the first."""
+    """Whether the environment describes a run on several machines of which this is the first."""
     environ = os.environ if environ is None else environ
-    meeting = environ.get("MASTER_ADDR") and environ.get("MASTER_PORT")
-    return bool(meeting) and environ.get("NODE_RANK") == "0"
+    master = environ.get("MASTER_ADDR") and environ.get("MASTER_PORT")
+    return bool(master) and environ.get("NODE_RANK") == "0"
 
 
-def _exists(home: Path) -> bool:
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _home_exists(home: Path) -> bool:
     try:
         return home.exists()
     except OSError as error:  # under a directory that may not be read, for instance
@@ -208,7 +245,9 @@ def _exists(home: Path) -> bool:
         ) from error
 
 
-def _default_home() -> str:
-    from platformdirs import user_data_dir
+def _home(given: Path | str | None) -> Path:
+    if given:
+        return _absolute(given)
+    from platformdirs import user_data_path
 
-    return user_data_dir("rwkv-rag", appauthor=False)
+    return user_data_path("rwkv-rag", appauthor=False).absolute()

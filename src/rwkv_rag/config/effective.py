@@ -1,6 +1,6 @@
-"""The configuration that counts: `ragq.yml` under what the environment and the user say.
+"""The configuration in effect: `ragq.yml`, overridden by the environment and by options.
 
-For the commands that start services and show the configuration; others need `config.load` alone.
+For the commands that start services or show the configuration; others need `config.load` alone.
 Knows no process.
 """
 
@@ -16,39 +16,38 @@ from rwkv_rag import config
 from rwkv_rag.config import file as files
 from rwkv_rag.config.ragq import Ragq
 
-_FLAGS = {"home": "--home", "model": "--model", "tuned": "--tuned", "language": "--lang"}
-_VARIABLES = {
-    "home": "RWKV_RAG_HOME",
-    "model": "RWKV_RAG_MODEL",
-    "tuned": "RWKV_RAG_TUNED",
-    "language": "RWKV_RAG_LANG",
+_SOURCES = {
+    "home": ("--home", "RWKV_RAG_HOME"),
+    "model": ("--model", "RWKV_RAG_MODEL"),
+    "tuned": ("--tuned", "RWKV_RAG_TUNED"),
+    "language": ("--lang", "RWKV_RAG_LANG"),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Effective:
-    """What counts: `settings` for the objects, `ragq` for the services.
+    """`settings` for the objects, `ragq` for the services.
 
-    file    the `ragq.yml` that was read, None where there is none
-    beside  which values came from elsewhere: the setting's name and what gave it
+    file        the `ragq.yml` that was read, None where there is none
+    overrides   values that are not the file's: the setting's name, and the option or variable
     """
 
     settings: config.Settings
     ragq: Ragq
     file: Path | None
-    beside: Mapping[str, str] = field(default_factory=dict)
+    overrides: Mapping[str, str] = field(default_factory=dict)
 
     def yaml(self) -> str:
         """The configuration as YAML that can be read again, with where it came from."""
-        lines = [f"# {self.file}" if self.file else f"# defaults (no {config.place.NAME} found)"]
-        lines += [f"# {name}: {source}" for name, source in self.beside.items()]
+        lines = [f"# {self.file}" if self.file else f"# defaults (no {config.FILE_NAME} found)"]
+        lines += [f"# {name}: {source}" for name, source in self.overrides.items()]
         return "\n".join([*lines, files.written(self.ragq)])
 
     def json(self) -> dict[str, Any]:
         """The same for programs."""
         source = str(self.file) if self.file else ""
         values = self.ragq.model_dump(mode="json", exclude_none=True)
-        return {"file": source, "beside": dict(self.beside), "configuration": values}
+        return {"file": source, "beside": dict(self.overrides), "configuration": values}
 
     def with_ports(self, *, ui: int | None, api: int | None) -> Effective:
         """The same, with other ports where they are given. Raises InputError where both are one."""
@@ -64,13 +63,15 @@ class Effective:
 def load(
     *, file: Path | None = None, environ: Mapping[str, str] | None = None, **given: Any
 ) -> Effective:
-    """As `config.load`, with the services."""
+    """As `config.load`, and the services."""
     environ = os.environ if environ is None else environ
     found = config.configuration_file(file, home=given.get("home"), environ=environ)
     settings = config.load(file=file, environ=environ, **given)
     ragq = files.read(found) if found else Ragq()
-    beside = {name: flag for name, flag in _FLAGS.items() if given.get(name) is not None}
-    for name, variable in _VARIABLES.items():
-        if environ.get(variable):
-            beside.setdefault(name, variable)
-    return Effective(settings, ragq.with_settings(asdict(settings)), found, beside)
+    overrides = {}
+    for name, (option, variable) in _SOURCES.items():
+        if given.get(name) is not None:
+            overrides[name] = option
+        elif environ.get(variable):
+            overrides[name] = variable
+    return Effective(settings, ragq.with_settings(asdict(settings)), found, overrides)

@@ -1,4 +1,4 @@
-"""Finds and reads `ragq.yml`. What is wrong with it is one line: the key, the value, what to do.
+"""Reads and writes `ragq.yml`. Errors are one line: the key, the value, what is allowed.
 
 Knows nothing of what the values are for.
 """
@@ -7,22 +7,50 @@ from __future__ import annotations
 
 import difflib
 import reprlib
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from rwkv_rag.config import SERVICES
-from rwkv_rag.config.place import NAME
+from rwkv_rag.config import FILE_NAME
 from rwkv_rag.config.ragq import Ragq
-from rwkv_rag.config.renamed import better
 from rwkv_rag.errors import InputError, Message, message, system_reason
 from rwkv_rag.i18n import N_
 
-LIMIT = 1 << 16  # bytes
+MAX_BYTES = 1 << 16
 MISPLACED_COLON = N_("mapping values are not allowed here")  # by the YAML parser
+
+_INSIDE = message("leave it out: Chroma runs inside the index service, see index.chroma_path")
+RENAMED: dict[str, Message] = {
+    "llm.base_model_path": message("write {key}", key="llm.base_model_file"),
+    "llm.bgem3_path": message("write {key}", key="llm.embedding_path: builtin"),
+    "llm.reranker_path": message("write {key}", key="llm.rerank_path: builtin"),
+    "index.sqlite_db_path": message("write {key}", key="index.sqlite_path"),
+    "index.chroma_host": _INSIDE,
+    "index.chroma_port": _INSIDE,
+    "index.llm_front_end_url": message("leave it out: services find each other"),
+    "service_module": message("leave it out: the section says which service it is"),
+    "spawn_method": message("leave it out: every worker is a process of its own"),
+    "socket_type": message("leave it out: the queue chooses its sockets"),
+    "docker": message("leave it out: nothing depends on it"),
+    "base": message("write {key}", key="home"),
+    "base.knowledge_base_path": message("write {key}", key="home"),
+    "base_model_path": message("write {key}", key="llm.base_model_file"),
+    "embedding_path": message("write {key}", key="llm.embedding_path: builtin"),
+    "reranker_path": message("write {key}", key="llm.rerank_path: builtin"),
+    "knowledge_base_path": message("write {key}", key="home"),
+    "vectordb_path": message("write {key}", key="index.chroma_path"),
+    "vectordb_name": _INSIDE,
+    "vectordb_host": _INSIDE,
+    "vectordb_port": _INSIDE,
+    "strategy": message("write {key}", key="llm.device"),
+    "is_init": message("leave it out: nothing has to be set up"),
+    "ui.host": message("leave it out: the pages are for this machine only"),
+}
+"""What to write instead of the predecessor's keys; by the whole key, or by its last word where it
+means the same in every section."""
 
 
 def read(path: Path) -> Ragq:
@@ -35,9 +63,17 @@ def read(path: Path) -> Ragq:
             path=path,
             given=_kind(given),
         )
-    ragq = _validated(path, _without_nothing(given or {}))
-    _check(path, ragq)
-    return _beside(ragq, path.absolute().parent)
+    ragq = _validated(path, given or {})
+    if ragq.index.chunk_overlap * 2 >= ragq.index.chunk_size:
+        raise InputError(
+            "{path}: index.chunk_overlap is {chunk_overlap}; it must be less than half "
+            "of index.chunk_size, {chunk_size}",
+            path=path,
+            chunk_overlap=ragq.index.chunk_overlap,
+            chunk_size=ragq.index.chunk_size,
+        )
+    check_ports(path, ragq)
+    return ragq
 
 
 def written(ragq: Ragq) -> str:
@@ -56,12 +92,12 @@ def _text(path: Path) -> str:
         raise InputError(
             "{path} cannot be read ({reason})", path=path, reason=system_reason(error)
         ) from error
-    if len(content) > LIMIT:
+    if len(content) > MAX_BYTES:
         raise InputError(
             "{path} has {content} bytes; a configuration has at most {limit}",
             path=path,
             content=len(content),
-            limit=LIMIT,
+            limit=MAX_BYTES,
         )
     try:
         return content.decode("utf-8-sig")
@@ -72,8 +108,8 @@ def _text(path: Path) -> str:
         ) from error
 
 
-class _Refused(yaml.MarkedYAMLError):
-    """YAML that we do not accept although the parser would."""
+class _NotAllowed(yaml.MarkedYAMLError):
+    """YAML that is not accepted here although the parser would."""
 
     def __init__(self, text: Message, mark: Any) -> None:
         super().__init__(None, None, str(text), mark)
@@ -87,7 +123,7 @@ class _Loader(yaml.SafeLoader):
         events: Any = self  # its methods have no types
         if events.check_event(yaml.AliasEvent):
             text = message("references (*name) are not taken here")
-            raise _Refused(text, events.peek_event().start_mark)
+            raise _NotAllowed(text, events.peek_event().start_mark)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
@@ -95,7 +131,7 @@ class _Loader(yaml.SafeLoader):
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.value in seen:
                 text = message("the key {key!r} stands here twice", key=key.value)
-                raise _Refused(text, key.start_mark)
+                raise _NotAllowed(text, key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
@@ -105,7 +141,7 @@ def _parsed(path: Path, text: str) -> Any:
         return yaml.load(text, _Loader)  # a SafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        problem = error if isinstance(error, _Refused) else error.problem or error.context
+        problem = error if isinstance(error, _NotAllowed) else error.problem or error.context
         if not mark:
             raise InputError(
                 "{path}: the file is not YAML: {reason}", path=path, reason=_flat(problem)
@@ -130,37 +166,24 @@ def _parsed(path: Path, text: str) -> Any:
 
 def _flat(problem: object) -> Message:
     """A problem on one line."""
-    if isinstance(problem, _Refused):
+    if isinstance(problem, _NotAllowed):
         return problem.text
     return Message(" ".join(str(problem).split())[:200])
 
 
-def _without_nothing(given: Mapping[Any, Any]) -> dict[Any, Any]:
-    """A key without a value keeps its default, as if it were not there."""
-    return {
-        key: _without_nothing(value) if isinstance(value, dict) else value
-        for key, value in given.items()
-        if value is not None
-    }
-
-
 def _validated(path: Path, given: dict[Any, Any]) -> Ragq:
-    for key in _keys(given):
-        if not isinstance(key, str):
-            raise InputError("{path}: {key} is no key; keys are words", path=path, key=_short(key))
     try:
-        return Ragq.model_validate(given)
+        return Ragq.model_validate(given, context={"folder": path.absolute().parent})
     except ValidationError as error:
         # A wrong key first: it often explains what else is wrong.
-        first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+        order = ("invalid_key", "extra_forbidden")
+        first = min(error.errors(), key=lambda each: each["type"] not in order)
+        if first["type"] == "invalid_key":
+            key = _short(first["input"])
+            raise InputError(
+                "{path}: {key} is no key; keys are words", path=path, key=key
+            ) from error
         raise InputError("{path}: {problem}", path=path, problem=_explained(first)) from error
-
-
-def _keys(given: Mapping[Any, Any]) -> Iterator[Any]:
-    for key, value in given.items():
-        yield key
-        if isinstance(value, dict):
-            yield from _keys(value)
 
 
 def _explained(problem: Any) -> Message:
@@ -193,7 +216,7 @@ def _place(words: list[str]) -> tuple[type[BaseModel], Any]:
 
 
 def _unknown(key: str, words: list[str], section: type[BaseModel]) -> Message:
-    if instead := better(key):
+    if instead := RENAMED.get(key) or RENAMED.get(words[-1]):
         return message("{key} is a key of the predecessor; {instead}", key=key, instead=instead)
     near = difflib.get_close_matches(words[-1], section.model_fields, n=1)
     if near:
@@ -206,61 +229,19 @@ def _unknown(key: str, words: list[str], section: type[BaseModel]) -> Message:
     return message("there is no key {key}; the keys there are {keys}", key=key, keys=keys)
 
 
-def _check(path: Path, ragq: Ragq) -> None:
-    """What no key alone can be blamed for."""
-    if ragq.index.chunk_overlap * 2 >= ragq.index.chunk_size:
-        raise InputError(
-            "{path}: index.chunk_overlap is {chunk_overlap}; it must be less than half "
-            "of index.chunk_size, {chunk_size}",
-            path=path,
-            chunk_overlap=ragq.index.chunk_overlap,
-            chunk_size=ragq.index.chunk_size,
-        )
-    check_ports(path, ragq)
-
-
 def check_ports(path: Path | None, ragq: Ragq) -> None:
     """Raise InputError where two listen at one port."""
     taken: dict[int, str] = {}
-    for key, port in ports(ragq):
+    for key, _, port in ragq.listens():
         if port in taken:
             raise InputError(
                 "{path}: {taken} and {key} are both {port}; give each a port of its own",
-                path=path or NAME,
-                taken=taken[port],
-                key=key,
+                path=path or FILE_NAME,
+                taken=f"{taken[port]}.port",
+                key=f"{key}.port",
                 port=port,
             )
         taken[port] = key
-
-
-def ports(ragq: Ragq) -> Iterator[tuple[str, int]]:
-    """Every port that is listened on, with its key."""
-    for name in SERVICES:
-        service = ragq.service(name)
-        for end in ("front_end", "back_end"):
-            if service.enabled and getattr(service, end).protocol == "tcp":
-                yield f"{name}.{end}.port", getattr(service, end).port
-    if ragq.api.enabled:
-        yield "api.port", ragq.api.port
-    if ragq.ui.enabled:
-        yield "ui.port", ragq.ui.port
-
-
-def _beside(ragq: Ragq, folder: Path) -> Ragq:
-    """Relative paths count from the file's own directory."""
-
-    def placed(path: Path | None) -> Path | None:
-        return path if path is None else folder / path
-
-    model = ragq.llm.base_model_file
-    if model not in ("builtin", "fake"):
-        model = str(folder / Path(model).expanduser())
-    llm = ragq.llm.model_copy(update={"base_model_file": model})
-    index = ragq.index
-    places = {"chroma_path": placed(index.chroma_path), "sqlite_path": placed(index.sqlite_path)}
-    index = index.model_copy(update=places)
-    return ragq.model_copy(update={"llm": llm, "index": index, "home": placed(ragq.home)})
 
 
 def _kind(value: object) -> Message:

@@ -1,22 +1,30 @@
-"""What `ragq.yml` may say: its sections and keys, their defaults and what each allows.
+"""The sections and keys of `ragq.yml`, their defaults and the values they allow.
 
-The words are those of the predecessor's file. Every key's `description` is what it allows, in
-words; errors quote it. Knows no file, no environment and no process.
+Names are those of the predecessor's file where it had them. The `description` of a key says what it
+allows; errors quote it. Knows no file, no environment and no process.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    model_validator,
+)
 
+from rwkv_rag.config import BUILTIN, FAKE, SERVICES
 from rwkv_rag.i18n import N_
 
-BUILTIN = "builtin"
 DEFAULT_PROTOCOL: Literal["ipc", "tcp"] = "ipc" if os.name == "posix" else "tcp"
 _HOST = re.compile(r"[A-Za-z0-9._:%-]{1,253}|\*")
 
@@ -33,12 +41,17 @@ def _name_not_path(value: Any) -> Any:
     return value
 
 
-def _path(value: Any) -> Any:
+def _path(value: Any, info: ValidationInfo) -> Any:
+    """A path; a relative one counts from the folder in the validation's context."""
     if isinstance(value, Path):
         return value
     if not isinstance(value, str) or not value.strip() or "\0" in value:
         raise ValueError("no path")
-    return Path(value).expanduser()
+    return (info.context or {}).get("folder", Path()) / Path(value).expanduser()
+
+
+def _model(value: str, info: ValidationInfo) -> str:
+    return value if value in (BUILTIN, FAKE) else str(_path(value, info))
 
 
 Host = Annotated[
@@ -51,9 +64,16 @@ Only = Annotated[Literal["builtin"], Field(description=N_("builtin"))]
 
 
 class Section(BaseModel):
-    """A map of the file: nothing but its keys, nothing taken for what it is not."""
+    """A map of the file: no unknown keys, no conversions. A key without a value has its default."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        return {key: value for key, value in given.items() if value is not None}
 
 
 class Endpoint(Section):
@@ -78,11 +98,10 @@ class Service(Section):
         """Either end may leave out its port, or may be left out itself."""
         if not isinstance(given, Mapping):
             return given
-        ends = dict(zip(("front_end", "back_end"), cls.PORTS, strict=True))
         full = dict(given)
-        for end, port in ends.items():
-            if isinstance(said := full.get(end, {}), Mapping):
-                full[end] = {"port": port, **said}
+        for end, port in zip(("front_end", "back_end"), cls.PORTS, strict=True):
+            if isinstance(section := full.get(end) or {}, Mapping):
+                full[end] = {"port": port, **{k: v for k, v in section.items() if v is not None}}
         return full
 
 
@@ -94,7 +113,7 @@ class Llm(Service):
     device: Literal["auto", "cpu"] = Field(
         default="auto", description=N_("auto or cpu (models run on the CPU)")
     )
-    base_model_file: str = Field(
+    base_model_file: Annotated[str, AfterValidator(_model)] = Field(
         default=BUILTIN,
         min_length=1,
         description=N_("builtin, fake or the path of an RWKV checkpoint"),
@@ -154,7 +173,7 @@ class Ui(Section):
 
 
 class Ragq(Section):
-    """The whole file. What is None follows the environment or the machine."""
+    """The whole file. What is None depends on the environment or the machine."""
 
     home: File | None = Field(default=None, description=N_("a path"))
     language: Literal["zh", "en"] | None = Field(default=None, description=N_("zh or en"))
@@ -184,7 +203,7 @@ class Ragq(Section):
         return {name: value for name, value in found.items() if value is not None}
 
     def with_settings(self, settings: Mapping[str, Any]) -> Ragq:
-        """The same with the values that counted in the end."""
+        """The same with the values of `config.Settings`."""
         llm = {"base_model_file": settings["model"], "state_path": settings["tuned"]}
         top = {
             "home": settings["home"],
@@ -192,3 +211,15 @@ class Ragq(Section):
             "llm": self.llm.model_copy(update=llm),
         }
         return self.model_copy(update=top)
+
+    def listens(self) -> Iterator[tuple[str, str, int]]:
+        """Key, host and port of everything that is to listen at a port."""
+        for name in SERVICES:
+            service = self.service(name)
+            for side, end in (("front_end", service.front_end), ("back_end", service.back_end)):
+                if service.enabled and end.protocol == "tcp":
+                    yield f"{name}.{side}", end.host, end.port
+        if self.api.enabled:
+            yield "api", self.api.host, self.api.port
+        if self.ui.enabled:
+            yield "ui", "127.0.0.1", self.ui.port

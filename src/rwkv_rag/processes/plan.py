@@ -92,10 +92,13 @@ def plan(
         RouterSecurity.load(keys)  # raises where there are none
     planner = _Planner(effective, places, keys, browser)
     programs = [planner.program(name) for name in names if name in PROGRAMS]
-    listens = [each for place in places.values() for each in place.listens]
-    listens += [(f"{each.name}.port", each.health[0], each.health[1]) for each in programs]
+    listens = tuple(
+        (f"{key}.port", ports.resolved(f"{key}.host", host), port)
+        for key, host, port in effective.ragq.listens()
+        if key.partition(".")[0] in names
+    )
     services = (*map(planner.service, queues), *programs)
-    return Plan(services, tuple(listens), keys=keys, fronts=planner.fronts)
+    return Plan(services, listens, keys=keys, fronts=planner.fronts)
 
 
 def worker_settings(effective: Effective) -> Settings:
@@ -134,7 +137,6 @@ class _Endpoints:
     def __init__(self, effective: Effective, name: str, socket: Callable[[str], str]) -> None:
         section = effective.ragq.service(name)
         self._socket = socket
-        self.listens: list[tuple[str, str, int]] = []
         self.open = False
         self.front, self.reach_front = self._end(name, "front", section.front_end)
         self.back, self.reach_back = self._end(name, "back", section.back_end)
@@ -144,11 +146,9 @@ class _Endpoints:
         if end.protocol == "ipc":
             url = self._socket(f"{name}.{side}")
             return url, url
-        key = f"{name}.{side}_end"
-        host = ports.resolved(f"{key}.host", end.host)
+        host = ports.resolved(f"{name}.{side}_end.host", end.host)
         bind = Address("tcp", host, end.port)
         self.open = self.open or not bind.loopback
-        self.listens.append((f"{key}.port", host, end.port))
         return bind.url, replace(bind, host=ports.reachable(host)).url
 
 

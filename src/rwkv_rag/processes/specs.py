@@ -71,7 +71,7 @@ def decode(line: bytes) -> ProcessSpec:
         spec: ProcessSpec = msgspec.json.decode(line, type=ProcessSpec, dec_hook=path)
     except msgspec.MsgspecError as error:
         raise BadMessage(
-            "no process specification that a child understands: {reason}", reason=error
+            "no order that a child process understands: {reason!r}", reason=error
         ) from error
     return spec
 
