@@ -1,4 +1,4 @@
-"""Whether an address can be listened on, and who does if not; found before anything starts.
+"""Whether a port is free, and which program has it if not; checked before anything starts.
 
 Knows nothing of what is to listen.
 """
@@ -9,13 +9,11 @@ import errno
 import os
 import socket
 
-from rwkv_rag.errors import Busy, InputError, system_reason
-
-EVERYWHERE = ("*", "0.0.0.0", "::")
+from rwkv_rag.errors import Busy, InputError, Message, message, system_reason
 
 
 def resolved(key: str, host: str) -> str:
-    """The address `host` stands for. Raises InputError for a name nobody knows."""
+    """The address `host` stands for. Raises InputError for an unknown name."""
     if host == "*":
         return "0.0.0.0"
     try:
@@ -34,10 +32,10 @@ def reachable(address: str) -> str:
 
 
 def check_free(key: str, address: str, port: int) -> None:
-    """Raise Busy where another program listens there, InputError where nobody can."""
+    """Raise Busy where another program listens there, InputError where no program can."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
-        if os.name == "posix":  # as all our servers do; elsewhere it would allow two
+        if os.name == "posix":  # as our servers do; on Windows it would allow two
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((address, port))
@@ -52,7 +50,7 @@ def _explained(error: OSError, key: str, address: str, port: int) -> Busy | Inpu
             "port {port} ({key}) is taken by {port2}; choose another with {key}",
             port=port,
             key=key,
-            port2=holder(port),
+            port2=_holder(port),
         )
     if error.errno == errno.EADDRNOTAVAIL:
         host = key.replace(".port", ".host")
@@ -67,14 +65,15 @@ def _explained(error: OSError, key: str, address: str, port: int) -> Busy | Inpu
     )
 
 
-def holder(port: int) -> str:
-    """The program that listens on `port`, as far as we may know."""
+def _holder(port: int) -> Message:
+    """The program that listens on `port`, as far as the system tells."""
     import psutil
 
     try:
         for each in psutil.net_connections(kind="tcp"):
             if each.status == psutil.CONN_LISTEN and each.laddr.port == port and each.pid:
-                return f"{psutil.Process(each.pid).name()} (process {each.pid})"
+                name = psutil.Process(each.pid).name()
+                return message("{program} (process {pid})", program=name, pid=each.pid)
     except (psutil.Error, OSError):
         pass
-    return "another program"
+    return message("another program")
