@@ -1,9 +1,8 @@
 """Speed and memory of fine-tuning a model of random weights, step by step as a job makes them.
 
 usage: python benchmarks/tuning.py [--method state lora full] [--layers 12 --width 768] [--json]
-Each method runs in a process of its own. A step is forwards, the loss of every position, backwards
-and AdamW. Steps in compiled loops and steps in readable torch take turns, and the best of each
-counts; the memory is that of the first kind.
+Each method runs in a process of its own. A step is all that a job does for it, in the types that a
+job takes: forwards, the loss of every position, backwards, AdamW. The best step counts.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ from pathlib import Path
 
 Figures = dict[str, float]
 METHODS = ("state", "lora", "full")
-OURS, READABLE = "compiled loops", "readable torch"
 
 
 def main() -> None:
@@ -30,7 +28,6 @@ def main() -> None:
     for name, value in (*sizes, ("rank", 16), ("steps", 6), ("threads", 2)):
         options.add_argument(f"--{name}", type=int, default=value)
     options.add_argument("--checkpointing", action="store_true", help="recompute blocks")
-    options.add_argument("--alone", action="store_true", help="leave readable torch out")
     options.add_argument("--json", action="store_true")
     options.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     given = options.parse_args()
@@ -44,11 +41,11 @@ def main() -> None:
         return
     print(f"load before: {load:.1f}; {given.layers} layers, width {given.width}, "
           f"context {given.context}, batch {given.batch}, {given.threads} threads")  # fmt: skip
-    print(f"{'method':8} {'tok/s':>8} {'readable':>9} {'ratio':>6} {'trained':>12} {'peak':>9}")
+    print(f"{'method':8} {'tok/s':>8} {'trained':>12} {'peak':>9}")
     for method, row in results.items():
         print(
-            f"{method:8} {row['tokens_per_s']:8.0f} {row['readable_tokens_per_s']:9.0f} "
-            f"{row['ratio']:6.2f} {row['trained']:12,.0f} {row['peak_rss_bytes'] / 2**30:6.2f} GiB"
+            f"{method:8} {row['tokens_per_s']:8.0f} {row['trained']:12,.0f} "
+            f"{row['peak_rss_bytes'] / 2**30:6.2f} GiB"
         )
 
 
@@ -67,9 +64,9 @@ def measure(method: str, given: argparse.Namespace) -> Figures:
 
     from rwkv_rag.rwkv.checkpoint import from_tensors
     from rwkv_rag.rwkv.random_weights import random_tensors
-    from rwkv_rag.tuning import fused
     from rwkv_rag.tuning.allocator import keep_freed_memory
     from rwkv_rag.tuning.cross_entropy import linear_cross_entropy
+    from rwkv_rag.tuning.memory import matrices_of
     from rwkv_rag.tuning.methods import method_named
     from rwkv_rag.tuning.network import Network
     from rwkv_rag.tuning.optimiser import adamw
@@ -79,11 +76,12 @@ def measure(method: str, given: argparse.Namespace) -> Figures:
     keep_freed_memory()
     shape = (given.layers, given.width, given.vocab)
     checkpoint = from_tensors(random_tensors(*shape, dtype=torch.bfloat16))
-    # What trains fully is held in fp32, and multiplied in bf16 by autocast.
-    held = torch.float32 if method == "full" else torch.bfloat16
+    settings = TuneSettings(
+        name="bench", data=Path(), method=method, rank=given.rank, precision="bf16"
+    )
+    held = matrices_of(settings, torch.device("cpu"))
     network = Network.from_checkpoint(checkpoint, matrices=held)
     network.checkpointing = given.checkpointing
-    settings = TuneSettings(name="bench", data=Path(), rank=given.rank)
     method_named(method).attach(network, settings, None)
     trained = [p for p in network.parameters() if p.requires_grad]
     optimiser = adamw(network.named_parameters(), lr=1e-4)
@@ -92,31 +90,18 @@ def measure(method: str, given: argparse.Namespace) -> Figures:
     def step() -> float:
         began = time.perf_counter()
         optimiser.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", torch.bfloat16, enabled=method == "full"):
-            hidden, _ = network.read(ids[:, :-1])
-            loss = linear_cross_entropy(
-                hidden.flatten(0, 1), network.head.weight, ids[:, 1:].flatten()
-            )
+        hidden, _ = network.read(ids[:, :-1])
+        loss = linear_cross_entropy(hidden.flatten(0, 1), network.head.weight, ids[:, 1:].flatten())
         (loss / ids[:, 1:].numel()).backward()
         optimiser.step()
         return time.perf_counter() - began
 
     step()  # compiles
-    seconds = {OURS: [step()], READABLE: []}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    fits = fused.fits
-    for _ in range(given.steps):
-        for kind in (OURS,) if given.alone else (OURS, READABLE):
-            fused.fits = fits if kind == OURS else lambda *_: False
-            seconds[kind].append(step())
-    tokens = given.batch * given.context
-    fast, slow = (tokens / min(seconds[kind], default=float("inf")) for kind in (OURS, READABLE))
+    seconds = min(step() for _ in range(given.steps))
     return {
-        "tokens_per_s": fast,
-        "readable_tokens_per_s": slow,
-        "ratio": fast / slow if slow else float("nan"),
+        "tokens_per_s": given.batch * given.context / seconds,
         "trained": sum(p.numel() for p in trained),
-        "peak_rss_bytes": peak,
+        "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
 
 

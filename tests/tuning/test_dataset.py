@@ -77,7 +77,7 @@ def test_bad_lines_are_skipped_only_when_asked_and_told(tmp_path: Path) -> None:
     prepared = prepare(source, tmp_path / "out", tokenizer(), skip_bad=True)
     assert (prepared.rows, prepared.bad) == (2, 2)
     assert [number for number, _ in prepared.skipped] == [2, 3]
-    assert prepared.skipped[1][1] == '"text" is missing or not a text'
+    assert str(prepared.skipped[1][1]) == '"text" is missing or not a text'
 
 
 def test_of_many_bad_lines_only_the_first_are_remembered(

@@ -222,7 +222,7 @@ def test_unknown_names_and_forms_are_refused(shelf, base, tmp_path) -> None:
     with pytest.raises(NotFound, match="there are: lora, miss, pissa, state"):
         exports.export(shelf, "x", tmp_path / "x.pth")
     for form in ("x.gguf", "folder"):
-        with pytest.raises(InputError, match="no form"):
+        with pytest.raises(InputError, match="no known format"):
             exports.export(shelf, "state", tmp_path / form)
     with pytest.raises(InputError, match=r"must end in \.safetensors"):
         exports.merge(shelf, "state", base, tmp_path / "x.pth")
@@ -238,6 +238,8 @@ def test_a_damaged_file_is_not_copied_and_a_missing_one_is_told(shelf, tmp_path)
         exports.export(shelf, "lora", tmp_path / "out.safetensors")
     with pytest.raises(InputError, match="none is not there to write into; make the folder"):
         exports.export(shelf, "miss", tmp_path / "none" / "out.safetensors")
-    with pytest.raises(InputError, match=r"out\.dir says no form .* a folder's without ending"):
+    with pytest.raises(
+        InputError, match=r"out\.dir names no known format; .* a folder without an ending"
+    ):
         exports.export(shelf, "miss", tmp_path / "out.dir")
     assert [path.name for path in tmp_path.iterdir()] == ["home"]

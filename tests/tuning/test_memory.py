@@ -102,7 +102,7 @@ def test_what_does_not_fit_is_refused_with_what_would(
         require(found)
     for way in found.cheaper:  # each is true
         changed = large
-        for part in way.split(", "):
+        for part in str(way).split(", "):
             name, _, value = part.partition(" ")
             given: Any = int(value) if value.isdigit() else value or True
             changed = replace(changed, **{name: given})
@@ -134,6 +134,6 @@ def test_a_container_has_less_than_its_machine(tmp_path: Any) -> None:
     (tmp_path / "memory.max").write_text("5000\n")
     (tmp_path / "memory.current").write_text("2000\n")
     (tmp_path / "memory.stat").write_text("anon 900\ninactive_file 700\nactive_file 400\n")
-    assert memory._limit(tmp_path) == 3700  # 700 are pages of files that nobody uses
+    assert memory._container_bytes(tmp_path) == 3700  # 700 are pages of files that nobody uses
     (tmp_path / "memory.max").write_text("max\n")
-    assert memory._limit(tmp_path) is None
+    assert memory._container_bytes(tmp_path) is None

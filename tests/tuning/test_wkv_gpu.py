@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rwkv_rag.tuning.wkv import wkv7, wkv7_chunked
-from rwkv_rag.tuning.wkv_gpu import wkv7_fla
+from rwkv_rag.tuning.wkv import wkv7, wkv7_chunked, wkv7_fla
 
 NAMES = ("r", "log_w", "k", "v", "a", "b", "state")
 

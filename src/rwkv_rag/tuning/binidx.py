@@ -165,7 +165,7 @@ def _tables(path: Path) -> tuple[NDArray[np.int32], NDArray[np.int64], int]:
         head = file.read(_HEADER.size)
     if not head.startswith(MAGIC):
         raise InputError(
-            "{path} begins with {head!r}, not as an index of tokens; give the .bin of a "
+            "{path} begins with {head}, not as an index of tokens; give the .bin of a "
             "pair that RWKV-LM's make_data or `rwkv-rag tune data` wrote",
             path=path,
             head=head[:9],

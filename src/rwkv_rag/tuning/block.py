@@ -1,13 +1,12 @@
 """The blocks of RWKV-7 (x070), differentiable, with the official names for their parameters.
 
-`TimeMix.forward` and `ChannelMix.forward` are the mathematics; `fused` walks the same in compiled
-loops where those fit. Knows one layer at a time, neither embeddings nor heads.
+`TimeMix.forward` and `ChannelMix.forward` are the mathematics of the model. Knows one layer at a
+time, neither embeddings nor heads.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,8 +15,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rwkv_rag.rwkv.layout import Shape
-from rwkv_rag.tuning import fused
-from rwkv_rag.tuning.adapted import project
 from rwkv_rag.tuning.wkv import wkv7
 
 HEAD_SIZE = 64
@@ -150,31 +147,6 @@ class TimeMix(nn.Module):
         y = self._in((y + bonus.view(batch, length, width)) * g)
         return self.output(y), v_first, state
 
-    def fused(
-        self, mixed: Sequence[Tensor], v_first: Tensor | None, state: Tensor, ends: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """What `output` reads, from the six mixes in bf16; the rest as of `forward`."""
-        x_r, x_w, x_k, x_v, x_a, x_g = mixed
-        v = project(self.value, x_v)
-        raw = [
-            project(self.receptance, x_r),
-            project(self.key, x_k),
-            v,
-            _low(torch.tanh(_low(x_w, self.w1)), self.w2),
-            _low(_low(x_a, self.a1), self.a2),
-            _low(torch.sigmoid(_low(x_g, self.g1)), self.g2),
-        ]
-        start = torch.zeros_like(self.w0)
-        if v_first is None:
-            v_first = v
-        else:
-            raw += [_low(_low(x_v, self.v1), self.v2), v_first]
-            start = self.v0
-        norm = (self.ln_x.weight, self.ln_x.bias)
-        vectors = (self.w0, self.a0, start, self.k_k, self.k_a, self.r_k, *norm)
-        z, state = fused.time_mix(raw, state, ends, vectors)
-        return z, v_first, state
-
     def _in(self, x: Tensor) -> Tensor:
         """`x` in the type of the big matrices, which may be packed or wrapped."""
         return x.to(self.matrices)
@@ -219,8 +191,6 @@ class Block(nn.Module):
         """
         if v_first is None:
             x = self.ln0(x)
-        if fused.fits(x, self.att.matrices):
-            return self._fused(x, v_first, memory, lengths)
         keep = None if lengths is None else inside(lengths, x.shape[1])
         h = self.ln1(x)
         before, att_shift = _shift(h, memory.att_shift, lengths)
@@ -229,23 +199,6 @@ class Block(nn.Module):
         h = self.ln2(x)
         before, ffn_shift = _shift(h, memory.ffn_shift, lengths)
         return x + self.ffn(h, before), v_first, Memory(wkv, att_shift, ffn_shift)
-
-    def _fused(
-        self, x: Tensor, v_first: Tensor | None, memory: Memory, lengths: Tensor | None
-    ) -> tuple[Tensor, Tensor, Memory]:
-        """The same with compiled loops between the products; zeros leave a block behind `lengths`.
-
-        Equal to the chains of `TimeMix` and `ChannelMix` up to the rounding of bf16 (tested).
-        """
-        att, ffn = self.att, self.ffn
-        ends = torch.full((len(x),), x.shape[1]) if lengths is None else lengths
-        mixes = (att.x_r, att.x_w, att.x_k, att.x_v, att.x_a, att.x_g)
-        mixed, att_shift = fused.norm_mix(x, self.ln1, memory.att_shift, ends, mixes)
-        z, v_first, wkv = att.fused(mixed, v_first, memory.wkv, ends)
-        x = x + project(att.output, z)
-        (mix,), ffn_shift = fused.norm_mix(x, self.ln2, memory.ffn_shift, ends, (ffn.x_k,))
-        x = x + project(ffn.value, fused.square_relu(project(ffn.key, mix)))
-        return x, v_first, Memory(wkv, att_shift, ffn_shift)
 
 
 def inside(lengths: Tensor, total: int) -> Tensor:
@@ -265,10 +218,6 @@ def _shift(h: Tensor, last: Tensor, lengths: Tensor | None) -> tuple[Tensor, Ten
 
 def _product(x: Tensor, matrix: Tensor) -> Tensor:
     return x.to(matrix.dtype) @ matrix
-
-
-def _low(x: Tensor, matrix: Tensor) -> Tensor:
-    return x @ matrix.to(x.dtype)
 
 
 def _row(values: Tensor) -> nn.Parameter:

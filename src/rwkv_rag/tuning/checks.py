@@ -66,6 +66,7 @@ def check_and_estimate(
         tied=_tied(checkpoint),
         tokens=glance.tokens,
         scored=glance.scored,
+        extra_bytes=sum(each.nbytes for each in checkpoint.extras.values()),
     )
     counted = replace(settings, steps=_steps(settings, glance))
     speed = product_speed(load) if timed else None

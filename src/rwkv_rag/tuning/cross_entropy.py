@@ -13,10 +13,6 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from rwkv_rag.rwkv.kernels.threads import exclusive, limit_threads, spread
-from rwkv_rag.tuning.kernels.lanes import LANES
-from rwkv_rag.tuning.kernels.softmax import softmax_gradient
-
 CHUNK = 512
 
 
@@ -30,7 +26,7 @@ def linear_cross_entropy(hidden: Tensor, head: Tensor, targets: Tensor) -> Tenso
     if torch.is_autocast_enabled(device):
         head = head.to(torch.get_autocast_dtype(device))
     with torch.autocast(device, enabled=False):
-        loss: Tensor = _fused(hidden, head, targets)
+        loss: Tensor = _apply(hidden, head, targets)
     return loss
 
 
@@ -61,20 +57,11 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return next(parts), next(parts), None
 
 
-_fused: Any = _LinearCrossEntropy.apply
+_apply: Any = _LinearCrossEntropy.apply
 
 
 def _to_gradient(logits: Tensor, targets: Tensor) -> Tensor:
-    """The loss of the rows; the logits become their gradient: probabilities less the targets."""
-    compiled = logits.device.type == "cpu" and logits.dtype == torch.bfloat16
-    if compiled and logits.shape[1] % LANES == 0:
-        losses = torch.empty(len(logits))
-        with exclusive:
-            limit_threads(torch.get_num_threads())
-            spread(32 * logits.numel())
-            numbers = logits.view(torch.uint16).numpy().reshape(-1)
-            softmax_gradient(numbers, targets.numpy(), losses.numpy())
-        return losses.sum()
+    """The loss of the rows; `logits` are overwritten by their gradient."""
     row = torch.arange(len(targets), device=targets.device)
     log_p = torch.log_softmax(logits.float(), -1)
     logits.copy_(log_p.exp())

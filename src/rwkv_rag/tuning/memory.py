@@ -1,12 +1,10 @@
-"""What a fine-tuning needs: memory from the sizes of model and batch, time from a measured product.
+"""Memory and time that a fine-tuning needs, estimated before it starts.
 
-    weights      as they are held, shared with the file where the types agree
-    training     16 bytes a trained number: itself, its gradient and Adam's two moments
-    activations  what the layers keep for the backward pass, a token and channel
-    logits       of one chunk of scored positions, whatever the batch (see `cross_entropy`)
+    memory = process + 1.1 * (weights + 16 * trained + activations + logits)
+    time   = start + passes + multiplications / speed of a measured product
 
-The constants were measured on a CPU; on a GPU they are those of the same code without its compiled
-loops, and not measured. Knows no data and starts nothing.
+`python benchmarks/tuning_methods.py` prints estimate and measured peak of every method side by
+side. The constants were measured on a CPU; on a GPU they are assumed. Knows no data.
 """
 
 from __future__ import annotations
@@ -25,25 +23,28 @@ from rwkv_rag.tuning.cross_entropy import CHUNK
 from rwkv_rag.types import TuneEstimate, TuneSettings
 
 ADAPTERS = ("lora", "pissa", "miss")
-PROCESS_BYTES = {"cpu": 520 << 20, "cuda": 600 << 20}  # Python and its libraries, or CUDA's own
-PEFT_BYTES = 90 << 20  # the libraries that adapters bring along
-PER_TRAINED = 16
-# Bytes a token, layer and channel: of the network, and more beside it for adapters.
-PER_CHANNEL = {("cpu", torch.bfloat16): (75.0, 17.0), ("cpu", torch.float32): (320.0, 60.0)}
-UNFUSED = (225.0, 55.0)  # in bf16 where no compiled loops run
-KEPT_PER_CHANNEL = 16.0  # where blocks are computed again: stream and layer-0 values
+PROCESS_BYTES = 520 << 20  # Python with torch and Lightning
+PEFT_BYTES = 90 << 20
+PER_TRAINED = 16  # bytes: the number, its gradient and Adam's two moments, in fp32
+# Bytes that a layer keeps for the backward pass, a token and channel; more for adapters beside it.
+KEPT = {torch.bfloat16: (225.0, 55.0), torch.float32: (320.0, 60.0)}
+KEPT_WITH_CHECKPOINTING = 16.0
+BYTES = {torch.float32: 4.0, torch.bfloat16: 2.0}
+QUANTIZED_BYTES = {"int8": 1.05, "nf4": 0.56}  # with their scales
+FRAGMENTS = 1.1  # what allocators hold beside what is in use
 WIDTH_OF_HALF = 350.0  # channels at which half the time goes into products of matrices
 PASS_S, START_S = 0.02, 10.0
-BYTES = {torch.float32: 4.0, torch.bfloat16: 2.0}
-QUANTIZED_BYTES = {"int8": 1.05, "nf4": 0.56}  # with the scales
-SPARE = 1.1
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What settings amount to on one model: the shape, how it is held, and the rows' length.
+    """What settings amount to on one model.
 
-    `tokens` is how long a row is on average, as far as is known; the longest counts for memory.
+    matrices     the type the model's matrices are held in
+    tied         whether the output head is the embedding table
+    extra_bytes  of tensors in the file beside the model, such as the heads of the builtin one
+    tokens       length of a row on average, as far as is known; the longest counts for memory
+    scored       share of the tokens whose loss counts
     """
 
     shape: Shape
@@ -52,14 +53,15 @@ class Load:
     tied: bool = False
     tokens: float = 0.0
     scored: float = 1.0
+    extra_bytes: int = 0
 
 
 def matrices_of(settings: TuneSettings, device: torch.device) -> torch.dtype:
-    """The type that the matrices of the base are held and multiplied in.
+    """The type that the base's matrices are held and multiplied in.
 
-    "auto" is bf16 where the device multiplies it natively: half the memory, and the file's own
-    pages on a CPU. A method that trains the matrices themselves needs fp32: their changes are
-    smaller than bf16 can hold. FSDP joins tensors of one type only.
+    "auto" is bf16 where the device multiplies it natively. A method that trains the matrices
+    themselves needs fp32, since their changes are smaller than bf16 can hold; FSDP joins tensors of
+    one type only.
     """
     if settings.method == "full" or settings.strategy == "fsdp" or settings.precision == "fp32":
         return torch.float32
@@ -86,32 +88,30 @@ def available_bytes(device: torch.device) -> int:
     import psutil
 
     available = int(psutil.virtual_memory().available)
-    limits = [_limit(Path("/sys/fs/cgroup"))]
-    return min([available, *(limit for limit in limits if limit is not None)])
+    limit = _container_bytes(Path("/sys/fs/cgroup"))
+    return available if limit is None else min(available, limit)
 
 
-def _limit(group: Path) -> int | None:
-    """What a control group leaves, None without one. Pages of files that nobody uses are given up
-    when memory is short, so they count as free.
-    """
+def _container_bytes(group: Path) -> int | None:
+    """What a control group leaves, None without one; file pages that nobody uses count as free."""
     try:
-        most = int((group / "memory.max").read_text())
+        limit = int((group / "memory.max").read_text())
         held = int((group / "memory.current").read_text())
-        told = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-        return max(0, most - held + int(told.get("inactive_file", 0)))
+        lines = (group / "memory.stat").read_text().splitlines()
+        unused = int(dict(line.split() for line in lines).get("inactive_file", 0))
     except (OSError, ValueError):
         return None
+    return max(0, limit - held + unused)
 
 
 def estimate(settings: TuneSettings, load: Load, *, speed: float | None = None) -> TuneEstimate:
-    """What `settings` need. `speed` is `product_speed`; without it the time is not told."""
+    """What `settings` need. `speed` is `product_speed`; without it the time is not estimated."""
     needed, available = needed_bytes(settings, load), available_bytes(load.device)
-    seconds = None if speed is None else seconds_of(settings, load, speed)
     return TuneEstimate(
         memory_bytes=needed,
         available_bytes=available,
         trainable=trainable(settings, load.shape),
-        seconds=seconds,
+        seconds=None if speed is None else seconds_of(settings, load, speed),
         cheaper=tuple(_cheaper(settings, load, available)) if needed > available else (),
     )
 
@@ -138,53 +138,28 @@ def require(estimate: TuneEstimate) -> None:
 
 def needed_bytes(settings: TuneSettings, load: Load) -> int:
     """The most the job holds at once: on each GPU, or in all processes of a CPU together."""
-    own = PROCESS_BYTES[load.device.type] + (PEFT_BYTES if settings.method in ADAPTERS else 0)
-    one = own + SPARE * (_weights(settings, load) + _working(settings, load))
-    return int(one * (settings.devices if _is_cpu(load) else 1))
-
-
-def _weights(settings: TuneSettings, load: Load) -> float:
-    held = load.matrices
-    numbers = parameters(load.shape) - (load.shape.vocab * load.shape.width if load.tied else 0)
+    shape, size, adapters = load.shape, BYTES[load.matrices], settings.method in ADAPTERS
+    tables = shape.vocab * shape.width * (1 if load.tied else 2)
+    inner = parameters(shape) - 2 * shape.vocab * shape.width
     if settings.method == "full":
-        return PER_TRAINED * numbers
-    inner = numbers - _head_numbers(load)
-    size = QUANTIZED_BYTES.get(settings.quantization, BYTES[held])
-    return (
-        inner * size
-        + _head_numbers(load) * BYTES[held]
-        + PER_TRAINED * trainable(settings, load.shape)
-    )
-
-
-def _head_numbers(load: Load) -> int:
-    return load.shape.vocab * load.shape.width * (1 if load.tied else 2)
-
-
-def _working(settings: TuneSettings, load: Load) -> float:
-    """Activations and logits of one forward and backward pass."""
-    shape = load.shape
+        weights = PER_TRAINED * float(inner + tables) + 4.0 * shape.vocab * shape.width
+    else:
+        weights = inner * QUANTIZED_BYTES.get(settings.quantization, size) + tables * size
+        weights += PER_TRAINED * trainable(settings, shape)
+    network, beside = KEPT[load.matrices]
+    layer = network + (beside if adapters else 0.0)
+    kept = shape.layers * layer
+    if settings.checkpointing:
+        kept = shape.layers * KEPT_WITH_CHECKPOINTING + layer
     tokens = settings.batch * _row(settings)
-    network, adapters = PER_CHANNEL.get(
-        (load.device.type, load.matrices), PER_CHANNEL["cpu", torch.float32]
-    )
-    if load.device.type != "cpu" and load.matrices == torch.bfloat16:
-        network, adapters = UNFUSED
-    one = network + (adapters if settings.method in ADAPTERS else 0.0)
-    layers = shape.layers * KEPT_PER_CHANNEL + one if settings.checkpointing else shape.layers * one
-    # Logits and, in fp32, the product that makes them; then the head's own gradient, if it trains.
-    logits = min(tokens, CHUNK) * shape.vocab * (2.0 if load.matrices == torch.bfloat16 else 8.0)
-    if not _is_cpu(load):
-        logits += min(tokens, CHUNK) * shape.vocab * 8.0
-    head = shape.vocab * shape.width * 4.0 if settings.method == "full" else 0.0
-    return tokens * shape.width * layers + logits + head
-
-
-def _is_cpu(load: Load) -> bool:
-    return load.device.type == "cpu"
+    logits = min(tokens, CHUNK) * shape.vocab * (8.0 + size)
+    used = weights + load.extra_bytes + tokens * shape.width * kept + logits
+    process = PROCESS_BYTES + (PEFT_BYTES if adapters else 0) + FRAGMENTS * used
+    return int(process * (settings.devices if load.device.type == "cpu" else 1))
 
 
 def _row(settings: TuneSettings) -> int:
+    """Tokens of a row that are in memory together."""
     return settings.chunk or settings.context
 
 
@@ -225,11 +200,9 @@ def work(settings: TuneSettings, load: Load) -> float:
 def seconds_of(settings: TuneSettings, load: Load, speed: float) -> float:
     """How long the training takes where products of matrices reach `speed` operations a second.
 
-    The recurrence and what is computed number by number take as much again at a width of
-    `WIDTH_OF_HALF`, and less of wider models: within a third of what was measured.
+    All else takes as long again at a width of `WIDTH_OF_HALF`, and less of wider models.
     """
-    width = load.shape.width
-    share = width / (width + WIDTH_OF_HALF)
+    share = load.shape.width / (load.shape.width + WIDTH_OF_HALF)
     passes = settings.steps * settings.accumulate
     return START_S + PASS_S * passes + work(settings, load) / (share * speed)
 
@@ -247,20 +220,20 @@ def product_speed(load: Load) -> float:
 
 
 def _cheaper(settings: TuneSettings, load: Load, available: int) -> Iterator[Message]:
-    """Changes that would fit, each by itself; all together where none does."""
+    """Changes that would fit, each by itself; where none does, as many together as it takes."""
     changes = list(_changes(settings, load))
-    found = False
-    for said, change in changes:
-        if needed_bytes(replace(settings, **change), load) <= available:
-            found = True
-            yield said
-    together = settings
-    names: list[Message] = []
-    for said, change in () if found else changes:
-        together = replace(together, **change)
-        names.append(said)
-        if needed_bytes(together, load) <= available:
-            yield joined(", ", names)
+    fitting = [
+        text
+        for text, change in changes
+        if needed_bytes(replace(settings, **change), load) <= available
+    ]
+    yield from fitting
+    texts: list[Message] = []
+    for text, change in () if fitting else changes:
+        settings = replace(settings, **change)
+        texts.append(text)
+        if needed_bytes(settings, load) <= available:
+            yield joined(", ", texts)
             return
 
 

@@ -1,19 +1,23 @@
 """The WKV-7 recurrence, differentiable: autograd reaches inputs and initial state.
 
 Per head the recurrence is `S = S diag(w) + S a b^T + v k^T`, `y = S r`, with S of shape (V, K). On
-a CPU compiled loops walk it (`wkv_cpu`), on a GPU flash-linear-attention's kernels where they are
-installed (`wkv_gpu`); elsewhere it runs in chunks, each solved with matrices (the "WY" form of
-delta-rule networks), so that only one small matrix product a chunk stays sequential:
-`S_next = S M + C`. Knows nothing of layers or batches.
+a CPU compiled loops walk it (`wkv_cpu`), on a GPU the kernels of flash-linear-attention where that
+is installed; elsewhere it runs in chunks, each solved with matrices (the "WY" form of delta-rule
+networks), so that only one small matrix product a chunk stays sequential: `S_next = S M + C`. Knows
+nothing of layers or batches.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from rwkv_rag.tuning.wkv_cpu import wkv7_cpu
-from rwkv_rag.tuning.wkv_gpu import fla_kernel, wkv7_fla
 
 CHUNK = 16
 
@@ -83,3 +87,41 @@ def _solve(a_in: Tensor, b_out: Tensor, k_out: Tensor, v: Tensor) -> Tensor:
         eye - lower, right, upper=False, unitriangular=True
     )
     return solved
+
+
+@cache
+def fla_kernel() -> Callable[..., Any] | None:
+    """`chunk_rwkv7` of flash-linear-attention, or None where it is not installed."""
+    if find_spec("fla") is None:
+        return None
+    from fla.ops.rwkv7 import chunk_rwkv7
+
+    kernel: Callable[..., Any] = chunk_rwkv7
+    return kernel
+
+
+def wkv7_fla(
+    r: Tensor,
+    log_w: Tensor,
+    k: Tensor,
+    v: Tensor,
+    a: Tensor,
+    b: Tensor,
+    state: Tensor,
+    *,
+    kernel: Callable[..., Any],
+) -> tuple[Tensor, Tensor]:
+    """As `wkv7`, with the kernel of flash-linear-attention.
+
+    It takes bf16; decays and states stay fp32. Its states are (K, V) where ours are (V, K), as in
+    the community's files; the rest agrees.
+    """
+    half = {"r": r, "k": k, "v": v, "a": a, "b": b}
+    y, end = kernel(
+        **{name: x.to(torch.bfloat16) for name, x in half.items()},
+        w=log_w.float(),
+        scale=1.0,
+        initial_state=state.float().mT.contiguous(),
+        output_final_state=True,
+    )
+    return y.float(), end.float().mT
