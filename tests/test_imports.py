@@ -7,6 +7,7 @@ import importlib
 import pkgutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -106,9 +107,15 @@ def test_nobody_prints_and_nobody_unpickles_without_care() -> None:
             assert name != "torch.load" or "weights_only=True" in ast.unparse(call), file
 
 
-def imported(file: Path) -> set[str]:
+@cache
+def parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+@cache
+def imported(file: Path) -> frozenset[str]:
     """The top-level names `file` imports at run time; imports for type checkers do not count."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+    tree = parsed(file)
     typing_only = {
         id(node)
         for block in ast.walk(tree)
@@ -123,14 +130,12 @@ def imported(file: Path) -> set[str]:
             names.update(alias.name.split(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module.split(".")[0])
-    return names
+    return frozenset(names)
 
 
 def calls(file: Path) -> list[ast.Call]:
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    return [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return [node for node in ast.walk(parsed(file)) if isinstance(node, ast.Call)]
 
 
 def attributes(file: Path) -> list[ast.Attribute]:
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    return [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    return [node for node in ast.walk(parsed(file)) if isinstance(node, ast.Attribute)]

@@ -26,7 +26,7 @@ def test_a_home_has_one_holder(home: Path) -> None:
     first = RunDirectory(home)
     first.acquire()
     with pytest.raises(Busy, match=rf"run already, in process {os.getpid()}; see rwkv-rag status"):
-        RunDirectory(home).acquire()
+        RunDirectory(home).acquire(timeout_s=0.1)
     first.release()
     second = RunDirectory(home)
     second.acquire()

@@ -60,7 +60,7 @@ class RunDirectory:
         self._lock = FileLock(lock_file(home))
         self._short: Path | None = None
 
-    def acquire(self) -> None:
+    def acquire(self, *, timeout_s: float = LOCK_S) -> None:
         """Make the directory ours. Raises Busy where another process has it, InputError."""
         try:
             self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ class RunDirectory:
                 path=self._path,
                 reason=system_reason(error),
             ) from error
-        if not self._lock.acquire(timeout_s=LOCK_S):
+        if not self._lock.acquire(timeout_s=timeout_s):
             raise Busy(
                 "the services of {home} run already, in process {home2}; see rwkv-rag "
                 "status, or end them with rwkv-rag down",

@@ -7,9 +7,10 @@ Bodies are forwarded unread.
 from __future__ import annotations
 
 import logging
+import socket as sockets
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 
 import zmq
@@ -104,11 +105,14 @@ class Router:
         self._beat_s, self._dead_s = beat_s, dead_s
         self._tick_s, self._idle_tick_s = min(TICK_S, beat_s), min(IDLE_TICK_S, beat_s)
         self._stopping = False
+        self._wake_receiver, self._wake_sender = sockets.socketpair()
         self._bad_messages, self._bad_logged_at = 0, 0.0
         self._probes = 0
         self._next_beat = self._next_probe = time.monotonic()
         self._key_check: KeyCheck | None = None
         with ExitStack() as opened:
+            opened.callback(self._wake_receiver.close)
+            opened.callback(self._wake_sender.close)
             if context is None:
                 context = zmq.Context()
                 opened.callback(context.term)
@@ -140,6 +144,7 @@ class Router:
         }
         for socket in handlers:
             poller.register(socket.socket, zmq.POLLIN)
+        poller.register(self._wake_receiver.fileno(), zmq.POLLIN)
         next_tick, wait_s = 0.0, self._tick_s
         try:
             while not self._stopping:
@@ -157,6 +162,8 @@ class Router:
     def stop(self) -> None:
         """End `run` soon; from any thread or a signal handler."""
         self._stopping = True
+        with suppress(OSError):  # ended already
+            self._wake_sender.send(b"x")
 
     def close(self) -> None:
         """Close the sockets; `run` does it at its end."""
