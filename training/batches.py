@@ -18,7 +18,7 @@ from recipe import Recipe
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from rwkv_rag.rwkv.role import QUERY_TOKENS, ReadIds, embed_ids, matches, read_ids, rerank_ids
+from rwkv_rag.rwkv.role import QUERY_TOKENS, ReadIds, embed_ids, matches, read_ids
 
 HELD_OUT = 50  # passages whose number is divisible by this are never trained on
 
@@ -164,15 +164,6 @@ class Strung:
     same: Tensor
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """Documents with a query behind: ids (B, T), lengths (B,), and whether it fits (B,)."""
-
-    ids: Tensor
-    lengths: Tensor
-    label: Tensor
-
-
 class Pairs:
     """Queries with the passages that belong to them."""
 
@@ -211,19 +202,6 @@ class Pairs:
         passages = [embed_ids(self.positive[i], tokens - 1) for i in chosen]
         return queries, passages, same
 
-    def judged(self, rng: np.random.Generator, rows: int, tokens: int) -> Judged:
-        """Half of the documents get the query of another row (label 0)."""
-        chosen = self._draw(rng, rows)
-        asked = chosen.copy()
-        asked[::2] = np.roll(chosen[::2], 1)
-        label = torch.from_numpy(self.group[chosen] == self.group[asked]).float()
-        lists = []
-        for document, query in zip(chosen, asked, strict=True):
-            ids = self.query[query][:QUERY_TOKENS]
-            room = tokens - 2 - len(ids)
-            lists.append(rerank_ids(self.positive[document], self.newline, ids, room))
-        return Judged(*pad(lists, tokens), label)
-
     def _draw(self, rng: np.random.Generator, rows: int) -> NDArray[np.int64]:
         source = self.by_source[rng.choice(len(self.by_source), p=self.share)]
         if rng.random() < 0.5 or len(source) < rows:
@@ -254,7 +232,7 @@ def pad(lists: Sequence[Sequence[int]], tokens: int) -> tuple[Tensor, Tensor]:
     return ids, torch.tensor([len(values) for values in lists])
 
 
-Batch = Text | Spans | Couples | Judged | Strung
+Batch = Text | Spans | Couples | Strung
 Some = TypeVar("Some", bound=Batch)
 
 
@@ -286,8 +264,6 @@ class Steps(Dataset[tuple[str, Batch]]):
             return self.stream.batch(rng, *recipe.language_batch)
         if task == "pairs":
             return self.pair_rows.batch(rng, *recipe.pair_batch)
-        if task == "rerank":
-            return self.pair_rows.judged(rng, *recipe.rerank_batch)
         rows = self.cloze_rows if task == "cloze" else self.read_rows
         return rows.batch(rng, *recipe.phase(step).reading)
 

@@ -28,7 +28,6 @@ from rwkv_rag.encoders.by_answer import AnswerReranker
 from rwkv_rag.encoders.embedder import RwkvEmbedder
 from rwkv_rag.encoders.manifest import Manifest, Reading
 from rwkv_rag.encoders.reader import Judgement, RwkvReader
-from rwkv_rag.encoders.reranker import RwkvReranker
 from rwkv_rag.encoders.weighed import Candidate, WeighedReader, candidates, summed
 from rwkv_rag.evaluation import retrieval
 from rwkv_rag.evaluation.dataset import Row, read
@@ -131,7 +130,6 @@ def search_weights(manifest: Manifest, base: Base, rows: Sequence[Row], home: Pa
     rerankers: dict[Reranks, Judged] = {  # the cheapest first
         "sentence": Judged(AnswerReranker(WeighedReader(lambda: head, {}).margins)),
         "answer": Judged(AnswerReranker(reader.margins)),
-        "head": Judged(RwkvReranker(base)),
     }
     asked = [row for row in rows if row.answerable]
 

@@ -9,7 +9,6 @@ cautious (no role is trusted); calibrate.py measures and fills it in.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 from pathlib import Path
 
@@ -40,7 +39,7 @@ def export(prepared: Path, run: Path, out: Path, recipe: Recipe, name: str) -> N
     kept = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)
     tensors = exported(kept["module"])
     out.mkdir(parents=True, exist_ok=True)
-    metadata = {"rerank_layers": json.dumps(recipe.rerank_layers), "steps": str(kept["step"])}
+    metadata = {"steps": str(kept["step"])}
     save_checkpoint(out / MODEL, tensors, metadata)
     shutil.copy(prepared / "vocab.txt", out / VOCABULARY)
     Manifest(name).write(out)

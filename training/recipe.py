@@ -44,7 +44,6 @@ class Recipe:
 
     shape: NetworkShape
     steps: int
-    rerank_layers: tuple[int, ...]
     phases: tuple[Phase, ...]
     word_steps: int = 1500
     word_lr: float = 3e-3
@@ -56,7 +55,6 @@ class Recipe:
     dropout: float = 0.2
     language_batch: tuple[int, int] = (32, 128)
     pair_batch: tuple[int, int, int] = (64, 32, 128)
-    rerank_batch: tuple[int, int] = (32, 128)
     scored: float = 0.33
     vector: int = 384
     meaning: int = 128

@@ -11,7 +11,6 @@ language   next-token prediction on text
 cloze      find what was taken out of a sentence, in its surroundings
 read       find the answer to a question in a passage, or say that it is not there
 pairs      questions and passages that belong together get like vectors (InfoNCE)
-rerank     tell the passage that answers a query from one that does not
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from batches import Batch, Couples, Judged, Spans, Steps, Strung, Text, feed, moved
+from batches import Batch, Couples, Spans, Steps, Strung, Text, feed, moved
 from calibrate import calibrate
 from export import export
 from prepare import DEV
@@ -46,7 +45,7 @@ class Model(nn.Module):
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
         self.base = Network(recipe.shape)
-        self.heads = Heads(recipe.shape, recipe.rerank_layers, recipe.vector, recipe.dropout)
+        self.heads = Heads(recipe.shape, recipe.vector, recipe.dropout)
 
 
 class Losses:
@@ -98,11 +97,6 @@ class Losses:
         scores = (q.float() @ p.float().T / self.recipe.temperature).masked_fill(same, -1e4)
         target = torch.arange(len(q), device=q.device)
         return (F.cross_entropy(scores, target) + F.cross_entropy(scores.T, target)) / 2
-
-    def rerank(self, rows: Judged) -> tuple[Tensor, int]:
-        heads = self.model.heads
-        logits = heads.rerank(self.model.base, heads.states["rerank"], rows.ids, rows.lengths)
-        return F.binary_cross_entropy_with_logits(logits, rows.label), rows.ids.numel()
 
 
 def main() -> None:

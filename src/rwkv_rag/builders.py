@@ -171,14 +171,11 @@ def _embedder() -> Embedder:
 
 
 def _reranker() -> Reranker:
-    """What was measured best: the model's own, or how surely the reader answers from a text."""
+    """How surely the reader answers from a text, by the signs that were measured to help."""
     from rwkv_rag.encoders.by_answer import AnswerReranker
-    from rwkv_rag.encoders.reranker import RwkvReranker
 
-    by = models.manifest().reranks_by
-    if by == "head":
-        return RwkvReranker(models.builtin())
-    weights = models.manifest().reading if by == "answer" else {}
+    manifest = models.manifest()
+    weights = manifest.reading if manifest.reranks_by == "answer" else {}
     return AnswerReranker(_weighed(weights).margins)
 
 

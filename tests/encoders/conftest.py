@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -17,13 +16,12 @@ from rwkv_rag.tuning.network import Network, NetworkShape
 
 WORDS = ["北京", "什么", "首都", "中国", "the", " the", "ing", "。\n"]
 SHAPE = NetworkShape(4, 128, 257 + len(WORDS), 16, 16, 8, 32)
-LAYERS = (1, 3)
 
 
 @pytest.fixture(scope="session")
 def modules() -> tuple[Network, Heads]:
     torch.manual_seed(5)
-    base, heads = Network(SHAPE, tied=True), Heads(SHAPE, LAYERS, 96)
+    base, heads = Network(SHAPE, tied=True), Heads(SHAPE, 96)
     for name, parameter in [*base.named_parameters(), *heads.named_parameters()]:
         if parameter.ndim >= 2 and not name.endswith(("ln0.weight", "ln1.weight")):
             torch.nn.init.normal_(parameter, std=0.1)
@@ -36,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, modules: tuple[Network, Hea
     base, heads = modules
     tensors = {n: t for n, t in base.state_dict().items() if n != "head.weight"}
     tensors |= {f"heads.{n}": t for n, t in heads.state_dict().items()}
-    metadata = {"tied_head": "true", "rerank_layers": json.dumps(LAYERS)}
+    metadata = {"tied_head": "true"}
     save_checkpoint(folder / MODEL, tensors, metadata)
     tokens = [b"", *(bytes([b]) for b in range(256)), *(w.encode() for w in WORDS)]
     write_vocabulary(folder / VOCABULARY, tokens)

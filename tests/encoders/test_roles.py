@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from rwkv_rag.encoders.base import Base
 from rwkv_rag.encoders.embedder import RwkvEmbedder, batches
 from rwkv_rag.encoders.reader import ANSWER_TOKENS, RwkvReader, best_span, trimmed
-from rwkv_rag.encoders.reranker import RwkvReranker
-from rwkv_rag.rwkv.role import ReadIds, embed_ids, matches, read_ids, rerank_ids
+from rwkv_rag.rwkv.role import ReadIds, embed_ids, matches, read_ids
 from rwkv_rag.tuning.heads import Heads
 from rwkv_rag.tuning.network import Network
 
@@ -41,18 +40,6 @@ def test_vectors_have_unit_length_and_do_not_depend_on_the_batch(base: Base) -> 
     alone = np.concatenate([embedder.embed_queries([text]) for text in TEXTS])
     np.testing.assert_allclose(together, alone, atol=1e-5)
     assert embedder.embed_queries([]).shape == (0, embedder.model.dimension)
-
-
-def test_rerank_scores_equal_the_trained_head(base: Base, modules: Modules) -> None:
-    network, heads = modules
-    scores = RwkvReranker(base).rerank(QUESTION, TEXTS)
-    encode, newline = base.tokenizer.encode, base.newline
-    for text, score in zip(TEXTS, scores, strict=True):
-        ids = torch.tensor([rerank_ids(encode(text), newline, encode(QUESTION), 256)])
-        with torch.no_grad():
-            logit = heads.rerank(network, heads.states["rerank"], ids, lengths(ids))
-        assert abs(score - float(torch.sigmoid(logit))) < 1e-3
-    assert RwkvReranker(base).rerank(QUESTION, []) == []
 
 
 def test_reading_equals_the_trained_head(base: Base, modules: Modules) -> None:

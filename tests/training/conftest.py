@@ -22,7 +22,7 @@ from rwkv_rag.rwkv.tokenizer import Tokenizer
 from rwkv_rag.tuning.network import NetworkShape
 
 Record = dict[str, Any]
-TASKS = ("language", "cloze", "read", "pairs", "rerank")
+TASKS = ("language", "cloze", "read", "pairs")
 CHINESE = [a + b for a in "青白临望乌金" for b in "石溪桥港山"]
 ENGLISH = [a + b for a in ("Ash", "Oak", "Elm", "Fen", "Holm") for b in ("ford", "mere", "wick")]
 
@@ -30,13 +30,11 @@ ENGLISH = [a + b for a in ("Ash", "Oak", "Elm", "Fen", "Holm") for b in ("ford",
 TINY = Recipe(
     NetworkShape(layers=2, width=64, vocab=400, rank_w=8, rank_a=8, rank_v=8, rank_g=8),
     steps=12,
-    rerank_layers=(0, 1),
     phases=(Phase(12, dict.fromkeys(TASKS, 1 / len(TASKS)), reading=(4, 48)),),
     word_steps=4,
     word_batch=(8, 16, 32),
     language_batch=(4, 64),
     pair_batch=(4, 16, 32),
-    rerank_batch=(4, 48),
     vector=96,
     meaning=32,
     source_weights={"towns": 0.5},

@@ -138,9 +138,9 @@ def test_passages_held_back_never_occur_in_training(pairs: Path) -> None:
     rng = np.random.default_rng(1)
     seen: set[int] = set()
     for _ in range(150):
-        batch, judged = source.batch(rng, 8, 8, 24), source.judged(rng, 8, 48)
+        batch = source.batch(rng, 8, 8, 24)
         seen |= {n // 2 for n in numbers(batch.query)}
-        seen |= set(numbers(batch.passage)) | set(numbers(judged.ids))
+        seen |= set(numbers(batch.passage))
     assert seen == set(range(ROWS)) - {0, HELD_OUT, 2 * HELD_OUT}
     rest = Pairs(pairs, TINY.newline, held_out=True)
     queries = numbers(rest.batch(rng, 6, 8, 24).query)
@@ -160,22 +160,6 @@ def test_same_marks_other_rows_whose_passage_is_right_too(pairs: Path) -> None:
             assert same[row].tolist() == right
         marked += int(same.sum())
     assert marked > 0
-
-
-def test_a_judged_row_is_right_when_the_document_is_the_queries_own(pairs: Path) -> None:
-    source = Pairs(pairs, TINY.newline)
-    rng = np.random.default_rng(4)
-    labels = []
-    for _ in range(50):
-        rows = source.judged(rng, 8, 48)
-        ids, lengths, label = rows.ids, rows.lengths, rows.label
-        for text, length, found in zip(texts(ids), lengths, label, strict=True):
-            document, query = (int(n) for n in MARK.findall(text))
-            assert found == float(query // 2 == document)
-            assert text[int(length) - 1 :].strip("\0") == "" and length <= 48
-        assert label[1::2].eq(1).all()
-        labels += label.tolist()
-    assert 0.5 <= sum(labels) / len(labels) < 0.6
 
 
 def test_pairs_in_one_row_are_the_pairs_of_the_padded_batch(pairs: Path) -> None:

@@ -18,7 +18,6 @@ from train import Losses, Model
 from rwkv_rag.encoders.base import Base
 from rwkv_rag.encoders.embedder import RwkvEmbedder
 from rwkv_rag.encoders.reader import RwkvReader
-from rwkv_rag.encoders.reranker import RwkvReranker
 from rwkv_rag.rwkv.role import embed_ids
 from rwkv_rag.tuning.trainer import TrainerSettings
 
@@ -29,7 +28,6 @@ OWN = {  # parameters that only this task moves
     "cloze": ("heads.read.", "heads.states.read"),
     "read": ("heads.read.", "heads.states.read"),
     "pairs": ("heads.embed.", "heads.states.embed"),
-    "rerank": ("heads.rerank.", "heads.states.rerank"),
 }
 QUESTION, PASSAGES = "青石有多少座桥？", [about_zh(0, "青石"), about_zh(9, "白港"), "。"]
 
@@ -161,7 +159,7 @@ def test_a_recipe_mixes_known_tasks_and_its_phases_end_in_order(size: str) -> No
     for step in (0, *ends):
         shares = recipe.phase(step).tasks
         assert sum(shares.values()) == pytest.approx(1) and set(shares) <= set(TASKS)
-    assert recipe.vector >= recipe.meaning and max(recipe.rerank_layers) < recipe.shape.layers
+    assert recipe.vector >= recipe.meaning
 
 
 def test_the_exported_folder_holds_what_was_trained(
@@ -169,7 +167,7 @@ def test_the_exported_folder_holds_what_was_trained(
 ) -> None:
     assert base.manifest.name == "miniature" and base.manifest.reading == {}
     assert base.metadata["steps"] == str(TINY.steps)
-    for name in ("embed.words.weight", "read.out.weight", "rerank.fc2.weight", "states.read"):
+    for name in ("embed.words.weight", "read.out.weight", "states.read"):
         tensor = trained[f"heads.{name}"]
         step = tensor.abs().amax() / 127
         torch.testing.assert_close(base.weight(name), tensor, rtol=0, atol=float(step) / 2 + 1e-6)
@@ -200,5 +198,3 @@ def test_the_program_reads_and_judges_with_the_exported_folder(base: Base) -> No
     for passage, reading in zip(PASSAGES, readings, strict=True):
         assert reading is not None and np.isfinite(reading.margin)
         assert 0 <= reading.span.start < reading.span.end <= len(passage)
-    scores = RwkvReranker(base).rerank(QUESTION, PASSAGES)
-    assert len(scores) == len(PASSAGES) and all(0 < score < 1 for score in scores)

@@ -19,14 +19,14 @@ FIRST = torch.tensor([9, 4])  # where passages begin
 @pytest.fixture
 def parts() -> tuple[Network, Heads]:
     torch.manual_seed(2)
-    base, heads = Network(SHAPE, tied=True), Heads(SHAPE, (0, 2), 96)
+    base, heads = Network(SHAPE, tied=True), Heads(SHAPE, 96)
     for parameter in [*base.parameters(), *heads.parameters()]:
         if parameter.ndim >= 2:
             torch.nn.init.normal_(parameter, std=0.1)
     return base, heads
 
 
-@pytest.mark.parametrize("role", ["embed", "read", "rerank"])
+@pytest.mark.parametrize("role", ["embed", "read"])
 def test_padded_row_equals_the_row_alone(parts: tuple[Network, Heads], role: str) -> None:
     base, heads = parts
     head, state = getattr(heads, role), heads.states[role]
@@ -38,13 +38,13 @@ def test_padded_row_equals_the_row_alone(parts: tuple[Network, Heads], role: str
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("role", ["embed", "read", "rerank"])
+@pytest.mark.parametrize("role", ["embed", "read"])
 def test_every_role_learns_its_own_initial_state(parts: tuple[Network, Heads], role: str) -> None:
     base, heads = parts
     more = (MATCH, FIRST) if role == "read" else ()
     getattr(heads, role)(base, heads.states[role], IDS, LENGTHS, *more).square().sum().backward()
     moved = {name: state.grad is not None for name, state in heads.states.items()}
-    assert moved == {name: name == role for name in ("embed", "read", "rerank")}
+    assert moved == {name: name == role for name in ("embed", "read")}
 
 
 def test_reader_sees_what_stands_to_the_right(parts: tuple[Network, Heads]) -> None:

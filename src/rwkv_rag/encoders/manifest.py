@@ -44,7 +44,7 @@ class Manifest:
     fusion_weight       of the cosine beside the lexical score (at most 1)
     rerank_weight       of the reranker's score beside the fused one; 0: reranking does not help
     reranks_by          "sentence": the share of the question that a text's best sentence holds;
-                        "answer": that and the reading head; "head": the model's reranking head
+                        "answer": that and the reading head
     similarity_floor    cosine that unrelated texts seldom exceed
     relevance           a best hit less relevant than this is no hit
     reading             by language: what the reading head counts beside the linear score of spans
@@ -57,7 +57,7 @@ class Manifest:
     name: str
     fusion_weight: float = 0.0
     rerank_weight: float = 0.0
-    reranks_by: Literal["sentence", "answer", "head"] = "sentence"
+    reranks_by: Literal["sentence", "answer"] = "sentence"
     similarity_floor: float = 1.0
     relevance: float = 0.0
     reading: Mapping[Language, Reading] = field(default_factory=dict)

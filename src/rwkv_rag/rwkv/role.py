@@ -1,4 +1,4 @@
-"""Roles: one base model reads differently as embedder, reader and reranker.
+"""Roles: one base model reads differently as embedder and as reader.
 
 A role is an initial state, a template and a small head. This module owns the templates: which token
 ids a role hands to the base, and where in them the pieces stand. It knows no tensors; the heads run
@@ -14,7 +14,7 @@ from typing import Literal
 
 from rwkv_rag.rwkv.tokenizer import END_OF_TEXT, Tokenizer
 
-RoleName = Literal["generate", "embed", "read", "rerank"]
+RoleName = Literal["generate", "embed", "read"]
 QUERY_TOKENS = 48  # a longer question is cut: its first tokens ask
 NEWLINE = "\n"
 
@@ -55,13 +55,6 @@ def matches(read: ReadIds) -> list[int]:
         before, token = read.ids[number - 1 : number + 1]
         found.append((token in tokens) + ((before, token) in pairs))
     return found
-
-
-def rerank_ids(
-    document: Sequence[int], newline: int, query: Sequence[int], limit: int
-) -> list[int]:
-    """A document, then the query: in this order the document's state can be computed beforehand."""
-    return [*document[:limit], newline, *query[:QUERY_TOKENS], END_OF_TEXT]
 
 
 def newline_id(tokenizer: Tokenizer) -> int:

@@ -1,4 +1,4 @@
-"""The small differentiable heads of the roles: embed, read, rerank. Knows no templates and no data.
+"""The small differentiable heads of the roles embed and read. Knows no templates and no data.
 
 Parameter names are those of the shipped checkpoint under `heads.<role>.`; `encoders` runs the same
 mathematics without autograd (tested against these modules).
@@ -20,7 +20,6 @@ class Heads(nn.Module):
     def __init__(
         self,
         shape: NetworkShape,
-        rerank_layers: tuple[int, ...],
         dimension: int,
         dropout: float = 0.0,
     ) -> None:
@@ -28,10 +27,9 @@ class Heads(nn.Module):
         super().__init__()
         self.embed = EmbedHead(shape, dimension)
         self.read = ReadHead(shape, dropout)
-        self.rerank = RerankHead(shape, rerank_layers)
         zeros = torch.zeros(shape.layers, shape.heads, HEAD_SIZE, HEAD_SIZE)
         self.states = nn.ParameterDict(
-            {role: nn.Parameter(zeros.clone()) for role in ("embed", "read", "rerank")}
+            {role: nn.Parameter(zeros.clone()) for role in ("embed", "read")}
         )
 
 
@@ -126,43 +124,6 @@ class ReadHead(nn.Module):
         found = scores.softmax(-1) @ question
         met: Tensor = self.meet(torch.cat([found, found * hidden], -1))
         return met
-
-
-class RerankHead(nn.Module):
-    """One score from the base's WKV states: a few blocks take a single step, each reading one
-    layer.
-
-    After Hou et al., "EmbeddingRWKV" (2026): the state of layer `layers[i]` is the initial state of
-    block i, whose input is one learned vector.
-    """
-
-    def __init__(self, shape: NetworkShape, layers: tuple[int, ...]) -> None:
-        super().__init__()
-        self.layers = layers
-        small = NetworkShape(
-            len(layers),
-            shape.width,
-            1,
-            shape.rank_w,
-            shape.rank_a,
-            shape.rank_v,
-            shape.rank_g,
-        )
-        self.emb = nn.Embedding(1, shape.width)
-        self.blocks = nn.ModuleList(Block(small, i) for i in range(len(layers)))
-        self.ln_out = nn.LayerNorm(shape.width)
-        self.fc1 = nn.Linear(shape.width, shape.width)
-        self.fc2 = nn.Linear(shape.width, 1, bias=False)
-
-    def forward(self, base: Network, state: Tensor, ids: Tensor, lengths: Tensor) -> Tensor:
-        """Logits (B,): positive means that the document answers the query."""
-        _, states = base.hidden(ids, state, lengths)
-        x = self.emb.weight.expand(len(ids), 1, -1)
-        v_first: Tensor | None = None
-        for block, layer in zip(self.blocks, self.layers, strict=True):
-            x, v_first, _ = block(x, v_first, Memory.fresh(states[layer]))
-        logits: Tensor = self.fc2(torch.tanh(self.fc1(self.ln_out(x[:, 0])))).float()
-        return logits[:, 0]
 
 
 def reversal(lengths: Tensor, total: int) -> Tensor:
