@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from rwkv_rag.types import Language
 
 Facts = Mapping[str, str | int | float]
-MANY_SLOTS = 64  # most calls wait, for the lock or for the next token
 
 
 def _nothing() -> None:
@@ -39,14 +38,12 @@ class Service:
     """A service without its transport.
 
     handler     answers its calls, from any number of threads
-    slots       how many calls at once are worth taking
     warm        loads what the first call would have to wait for; raises what is wrong with it
     facts       what it reports of itself now: "model", "tuned", "device"
     close       closes files; no call may be under way
     """
 
     handler: Handler
-    slots: int
     warm: Callable[[], None]
     facts: Callable[[], Facts] = dict
     close: Callable[[], None] = _nothing
@@ -85,7 +82,7 @@ def llm_service(settings: Settings) -> Service:
             return {"model": writer.name, "tuned": writer.tuned, "device": "cpu"}
         return {"model": settings.model, "device": "cpu"}
 
-    return Service(handler, MANY_SLOTS, warm, facts)
+    return Service(handler, warm, facts)
 
 
 def index_service(
@@ -124,7 +121,7 @@ def index_service(
         lock=FairLock(),
         check=check,
     )
-    return Service(serve({"knowledge": export}), MANY_SLOTS, warm, close=held.close)
+    return Service(serve({"knowledge": export}), warm, close=held.close)
 
 
 def refuse_files(method: str) -> None:
@@ -150,7 +147,7 @@ def tuning_service(settings: Settings) -> Service:
         jobs().jobs()
 
     handler = serve({"tuner": Export(contracts.TUNER, opener=jobs, lock=FairLock())})
-    return Service(handler, MANY_SLOTS, warm)
+    return Service(handler, warm)
 
 
 def _roles(

@@ -1,4 +1,4 @@
-"""The Protocols everything plugs into; a caller cannot tell the object itself from a remote one.
+"""The Protocols between the modules; an object may be in this process or behind a service.
 
 Knows the values of `types` and the exceptions of `errors`, and no implementation. All methods are
 blocking and safe to call from one thread at a time; iterators are lazy.
@@ -155,7 +155,7 @@ class Tuner(Protocol):
         """One job. Raises NotFound."""
 
     def stop(self, id: str) -> None:
-        """Ask a job to write a checkpoint and end."""
+        """Have a job write a checkpoint and end."""
 
     def resume(self, id: str) -> TuneJob:
         """Go on from the last checkpoint of a job that does not run. Raises InputError."""
@@ -180,21 +180,23 @@ class Models(Protocol):
         """The states and adapters that fit `model` (a `Writer.model`), by name."""
 
     def writer(self, model: str, tuned: str) -> Writer:
-        """Who writes when `model` is asked with `tuned`; empty: as the service is set up.
+        """The model that writes for `model` and `tuned`; empty: as the service is set up.
 
         Raises NotFound, ModelMismatch or CorruptData.
         """
 
 
 class Supervision(Protocol):
-    """What runs, and the starting and stopping of it."""
+    """The services that run: their status, restart and end."""
 
     def status(self) -> list[ServiceStatus]:
         """Every service that is enabled, in the order of starting."""
 
     def restart(self, service: str) -> Iterator[ServiceStatus]:
-        """Stop a service's workers when they have finished, start them anew from the configuration
-        as it is now, and wait until they are ready; its requests wait meanwhile, the others go on.
+        """Give a service new workers, from the configuration as it is now.
+
+        Its workers finish their requests first; new requests wait until the new workers are ready.
+        Other services are not affected.
 
         Raises NotFound for a service that is not there.
         """

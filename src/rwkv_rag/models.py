@@ -145,7 +145,7 @@ def answering(writer: Writer) -> Answering:
 
 
 def open_generator(home: Path, writer: Writer) -> Generator:
-    """The model that writes as `writer`; in memory once for the process, whoever uses it.
+    """The model that writes as `writer`; in memory once for the whole process.
 
     Raises NotFound, ModelMismatch, CorruptData or UnsupportedModel.
     """
@@ -267,7 +267,7 @@ def _sha256(path: Path, _: Stamp) -> str:
 
 
 def _stamp(path: Path) -> Stamp:
-    """What changes when a file is written anew; nothing for one that is not there."""
+    """Changes when a file is written again; (0, 0) where there is none."""
     try:
         status = path.stat()
     except OSError:

@@ -63,7 +63,8 @@ class RunDirectory:
     def acquire(self, *, timeout_s: float = LOCK_S) -> None:
         """Make the directory ours. Raises Busy where another process has it, InputError."""
         try:
-            self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._path.mkdir(mode=0o700, exist_ok=True)
             self._path.chmod(0o700)
         except OSError as error:
             raise InputError(

@@ -326,9 +326,9 @@ class TunedInfo:
 
 @dataclass(frozen=True, slots=True)
 class WorkerStatus:
-    """A worker as its router sees it; `heard_s` ago it last said something.
+    """A worker as its router sees it; its last message came `heard_s` ago.
 
-    `facts` is what it says of itself: "memory_bytes", "model", "device", "pid", ….
+    `facts` are what it reports of itself: "memory_bytes", "model", "device", "pid", ….
     """
 
     name: str

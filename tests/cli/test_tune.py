@@ -85,7 +85,7 @@ class StandIn:
 def tuner(monkeypatch: pytest.MonkeyPatch) -> StandIn:
     stand_in = StandIn()
     handler = serve({"tuner": Export(TUNER, stand_in)})
-    service = builders.Service(handler, 1, lambda: None)
+    service = builders.Service(handler, lambda: None)
     monkeypatch.setattr(builders, "tuning_service", lambda settings: service)
     monkeypatch.setattr(tune, "LOOK_S", 0.0)
     return stand_in

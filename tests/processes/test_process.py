@@ -13,7 +13,7 @@ import pytest
 from rwkv_rag.errors import Message, NotFound
 from rwkv_rag.processes import specs
 from rwkv_rag.processes.process import ManagedProcess, RestartPolicy
-from rwkv_rag.processes.specs import ProgramSpec
+from rwkv_rag.processes.specs import ProcessPlan, ProgramSpec
 
 from .running import eventually, python_path
 
@@ -34,17 +34,14 @@ def keep(tmp_path: Path, said: list[tuple[str, Message]]) -> Iterator[Keep]:
 
     def start(program: str, *, ready: bool = True, policy: RestartPolicy = QUICK) -> ManagedProcess:
         (tmp_path / "program_of_a_test.py").write_text(program)
+        path = python_path(tmp_path)
+        environment = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
         process = ManagedProcess(
-            "it",
-            ProgramSpec("program_of_a_test"),
+            ProcessPlan("it", ProgramSpec("program_of_a_test"), environment),
             lambda _: ready,
-            output=lambda name, line: said.append((name, line)),
-            environment={
-                **os.environ,
-                "PYTHONPATH": python_path(tmp_path),
-                "PYTHONUNBUFFERED": "1",
-            },
-            policy=policy,
+            lambda name, line: said.append((name, line)),
+            lambda _: None,
+            policy,
         )
         kept.append(process)
         process.start()

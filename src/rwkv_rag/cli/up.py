@@ -160,7 +160,7 @@ def worker(
     home: Home = None,
 ) -> None:
     """Work for a service that runs on another machine; Ctrl-C leaves it."""
-    from rwkv_rag.processes.groups import remote_workers
+    from rwkv_rag.processes.groups import RemoteWorkers
 
     if device not in ("auto", "cpu"):
         raise InputError(
@@ -168,7 +168,7 @@ def worker(
         )
     effective = _effective(ctx, home, file, model=model, tuned=tuned)
     told = Told(Screen())
-    workers = remote_workers(
+    workers = RemoteWorkers(
         effective, service, connect, key=key, num_workers=num_workers, listener=told
     )
     told.screen.note("working for {address} — Ctrl-C ends it", address=connect)

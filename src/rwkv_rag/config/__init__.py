@@ -37,7 +37,7 @@ class Settings:
     connect     the address of a service that runs; "off" to do everything in this process; empty
                 to use what runs on `home`, if anything does
     key         the key file for an address that asks for one
-    named       whether the user said which model; running services write with their own if not
+    named       whether the user named the model; if not, running services write with their own
     catalog     the SQLite file with the knowledge bases, None for the one below `home`
     chroma      the directory of the vector index, likewise
     """

@@ -49,7 +49,7 @@ RENAMED: dict[str, Message] = {
     "is_init": message("leave it out: nothing has to be set up"),
     "ui.host": message("leave it out: the pages are for this machine only"),
 }
-"""What to write instead of the predecessor's keys; by the whole key, or by its last word where it
+"""What to write instead of the predecessor's keys; by the whole key, or by its last name where it
 means the same in every section."""
 
 
@@ -187,11 +187,11 @@ def _validated(path: Path, given: dict[Any, Any]) -> Ragq:
 
 
 def _explained(problem: Any) -> Message:
-    words = [str(each) for each in problem["loc"]]
-    key = ".".join(words)
-    section, field = _place(words)
+    names = [str(each) for each in problem["loc"]]
+    key = ".".join(names)
+    section, field = _find(names)
     if problem["type"] == "extra_forbidden":
-        return _unknown(key, words, section)
+        return _unknown(key, names, section)
     allowed = message(field.description if field else N_("a map"))
     if problem["type"] in ("model_type", "dict_type", "model_attributes_type"):
         allowed = message("a map of {keys}", keys=", ".join(section.model_fields))
@@ -203,27 +203,27 @@ def _explained(problem: Any) -> Message:
     )
 
 
-def _place(words: list[str]) -> tuple[type[BaseModel], Any]:
-    """The section that the last word stands in (or is), and its field there."""
+def _find(names: list[str]) -> tuple[type[BaseModel], Any]:
+    """The section that holds the last name (or is it), and its field there."""
     section: type[BaseModel] = Ragq
     field = None
-    for word in words:
-        field = section.model_fields.get(word)
+    for name in names:
+        field = section.model_fields.get(name)
         inner = field.annotation if field else None
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             section = inner
     return section, field
 
 
-def _unknown(key: str, words: list[str], section: type[BaseModel]) -> Message:
-    if instead := RENAMED.get(key) or RENAMED.get(words[-1]):
+def _unknown(key: str, names: list[str], section: type[BaseModel]) -> Message:
+    if instead := RENAMED.get(key) or RENAMED.get(names[-1]):
         return message("{key} is a key of the predecessor; {instead}", key=key, instead=instead)
-    near = difflib.get_close_matches(words[-1], section.model_fields, n=1)
+    near = difflib.get_close_matches(names[-1], section.model_fields, n=1)
     if near:
         return message(
             "there is no key {key}; did you mean {near}?",
             key=key,
-            near=".".join([*words[:-1], *near]),
+            near=".".join([*names[:-1], *near]),
         )
     keys = ", ".join(section.model_fields)
     return message("there is no key {key}; the keys there are {keys}", key=key, keys=keys)

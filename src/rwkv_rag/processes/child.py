@@ -120,7 +120,7 @@ def _run_worker(spec: WorkerSpec) -> None:
         service.handler,
         spec.back,
         name=spec.name,
-        slots=min(service.slots, SLOTS[spec.service]),
+        slots=SLOTS[spec.service],
         facts=partial(_facts, service),
         security=_security(spec),
         stuck_s=STUCK_S,

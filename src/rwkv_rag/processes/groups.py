@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Protocol
@@ -20,20 +19,20 @@ from rwkv_rag.bus.client import QueueClient
 from rwkv_rag.bus.security import PeerSecurity, require_keys
 from rwkv_rag.config import SERVICES
 from rwkv_rag.config.effective import Effective
-from rwkv_rag.errors import InputError, Message, RagError, joined, message
-from rwkv_rag.processes.plan import ProcessPlan, ServicePlan, worker_settings, worker_threads
+from rwkv_rag.errors import InputError, Message, joined, message
+from rwkv_rag.processes.plan import ServicePlan, worker_settings, worker_threads
 from rwkv_rag.processes.process import (
     ManagedProcess,
     Output,
     Ready,
-    RestartPolicy,
     answers_http,
+    queue_status,
     routes,
     stop_all,
     works,
 )
-from rwkv_rag.processes.specs import ProcessSpec, WorkerSpec
-from rwkv_rag.types import QueueStatus, ServiceState, ServiceStatus
+from rwkv_rag.processes.specs import ProcessPlan, ProcessSpec, WorkerSpec
+from rwkv_rag.types import ServiceState, ServiceStatus
 
 UNSETTLED: tuple[ServiceState, ...] = ("starting", "restarting")
 
@@ -63,11 +62,9 @@ class ServiceGroup:
         queue: QueueClient | None,
         output: Output,
         changed: Callable[[ManagedProcess], None],
-        policy: RestartPolicy,
     ) -> None:
         self.name, self.queue = plan.name, queue
-        self._plan = plan
-        self._output, self._report, self._policy = output, changed, policy
+        self._plan, self._output, self._report = plan, output, changed
         self._condition = threading.Condition(threading.RLock())
         self._stopped = False
         self._renewals = 0
@@ -84,13 +81,17 @@ class ServiceGroup:
     @property
     def state(self) -> ServiceState:
         """Ready as long as one worker is; otherwise what keeps it from being ready."""
-        if self._router and self._router.state != "ready":
+        if self._router and not self._routed:
             return self._router.state
         states = {worker.state for worker in self._workers}
         for state in ("ready", *UNSETTLED, "failed"):
             if state in states:
                 return state
         return "stopped"
+
+    @property
+    def _routed(self) -> bool:
+        return self._router is not None and self._router.state == "ready"
 
     def status(self) -> ServiceStatus:
         processes = self._processes()
@@ -101,7 +102,7 @@ class ServiceGroup:
             restarts=self._renewals + sum(each.restarts for each in processes),
             memory_bytes=sum(_memory_bytes(each.pid) for each in processes),
             reason=_reasons(processes),
-            queue=self._queue_status(),
+            queue=queue_status(self.queue) if self.queue and self._routed else None,
         )
 
     def start_router(self) -> None:
@@ -152,52 +153,54 @@ class ServiceGroup:
         return [self._process(each, ready) for each in plan.workers]
 
     def _process(self, plan: ProcessPlan, ready: Ready) -> ManagedProcess:
-        return ManagedProcess(
-            plan.name,
-            plan.spec,
-            ready,
-            output=self._output,
-            environment=plan.environment,
-            changed=self._changed,
-            policy=self._policy,
-        )
+        return ManagedProcess(plan, ready, self._output, self._changed)
 
     def _changed(self, process: ManagedProcess) -> None:
         self._report(process)
         with self._condition:
             self._condition.notify_all()
 
-    def _queue_status(self) -> QueueStatus | None:
-        if self.queue is None or self._router is None or self._router.state != "ready":
-            return None
-        with suppress(RagError):
-            return self.queue.status()
-        return None
-
 
 class RemoteWorkers:
-    """The workers of this machine for one service of another; `rwkv-rag worker` runs them.
+    """The workers of this machine for a service of another; `rwkv-rag worker` runs them.
 
-    They connect again whenever the connection is lost; nothing of the service itself runs here.
+    They connect to the back end at `connect`, again whenever the connection is lost; nothing of the
+    service itself runs here. Raises InputError for a service whose workers must stay where its
+    files are, and for an address or a key that cannot be used.
     """
 
-    def __init__(self, specs: list[WorkerSpec], effective: Effective, listener: Listener) -> None:
+    def __init__(
+        self,
+        effective: Effective,
+        service: str,
+        connect: str,
+        *,
+        key: Path | None,
+        num_workers: int,
+        listener: Listener,
+    ) -> None:
+        _check_remote(service)
+        address = Address.parse(connect)
+        require_keys(address, PeerSecurity.load(key) if key else None)
         self._listener = listener
         self._events: SimpleQueue[ManagedProcess | None] = SimpleQueue()
         environment = config.child_environment(
-            effective.settings, file=effective.file, threads=worker_threads(len(specs))
+            effective.settings, file=effective.file, threads=worker_threads(num_workers)
         )
-        self._processes = [
-            ManagedProcess(
-                spec.name,
-                spec,
-                lambda _: True,
-                output=listener.wrote,
-                environment=environment,
-                changed=self._events.put,
+        host = os.uname().nodename if hasattr(os, "uname") else "worker"
+        self._processes = []
+        for number in range(1, num_workers + 1):
+            spec = WorkerSpec(
+                service=service,
+                name=f"{service}-{number}@{host}",
+                back=address.url,
+                settings=worker_settings(effective),
+                key=str(key.absolute()) if key else "",
             )
-            for spec in specs
-        ]
+            plan = ProcessPlan(spec.name, spec, environment)
+            self._processes.append(
+                ManagedProcess(plan, lambda _: True, listener.wrote, self._events.put)
+            )
 
     def run(self) -> None:
         """Work until `stop`, or until no worker can. Raises InputError then."""
@@ -219,20 +222,7 @@ class RemoteWorkers:
             process.kill()
 
 
-def remote_workers(
-    effective: Effective,
-    service: str,
-    connect: str,
-    *,
-    key: Path | None,
-    num_workers: int,
-    listener: Listener,
-) -> RemoteWorkers:
-    """Workers for `service` behind the back end at `connect`.
-
-    Raises InputError for a service whose workers must stay where its files are, and for an address
-    or a key that cannot be used.
-    """
+def _check_remote(service: str) -> None:
     stays = {
         "index": message(
             "the knowledge bases belong to one process on the machine that has the files"
@@ -247,20 +237,6 @@ def remote_workers(
         )
     if service not in SERVICES:
         raise InputError("there is no service {service!r} to work for; take llm", service=service)
-    address = Address.parse(connect)
-    require_keys(address, PeerSecurity.load(key) if key else None)
-    host = os.uname().nodename if hasattr(os, "uname") else "worker"
-    specs = [
-        WorkerSpec(
-            service=service,
-            name=f"{service}-{number}@{host}",
-            back=address.url,
-            settings=worker_settings(effective),
-            key=str(key.absolute()) if key else "",
-        )
-        for number in range(1, num_workers + 1)
-    ]
-    return RemoteWorkers(specs, effective, listener)
 
 
 def _reasons(processes: list[ManagedProcess]) -> Message | None:

@@ -18,19 +18,10 @@ from rwkv_rag.config.effective import Effective
 from rwkv_rag.config.ragq import Endpoint
 from rwkv_rag.errors import InputError, NotFound
 from rwkv_rag.processes import ports
-from rwkv_rag.processes.specs import ProcessSpec, ProgramSpec, RouterSpec, WorkerSpec
+from rwkv_rag.processes.specs import ProcessPlan, ProgramSpec, RouterSpec, WorkerSpec
 
 PROGRAMS = ("api", "ui")
 NAMES = (*SERVICES, *PROGRAMS)
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessPlan:
-    """A process to be started."""
-
-    name: str
-    spec: ProcessSpec
-    environment: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)

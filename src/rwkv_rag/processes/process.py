@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO
@@ -21,8 +21,8 @@ from rwkv_rag.bus.client import QueueClient
 from rwkv_rag.errors import Message, RagError, message
 from rwkv_rag.processes import specs
 from rwkv_rag.processes.child import USER_ERROR
-from rwkv_rag.processes.specs import ProcessSpec
-from rwkv_rag.types import ServiceState
+from rwkv_rag.processes.specs import ProcessPlan
+from rwkv_rag.types import QueueStatus, ServiceState
 
 Output = Callable[[str, Message], None]
 """Takes the name of a process and a line it wrote."""
@@ -51,34 +51,28 @@ class RestartPolicy:
 
 
 class ManagedProcess:
-    """The process of `spec`, named `name`.
-
-    `changed` is called, from this object's thread, after every change of `state`.
-    """
+    """The process of `plan`. `changed` is called, from this object's thread, after every change of
+    `state`."""
 
     def __init__(
         self,
-        name: str,
-        spec: ProcessSpec,
+        plan: ProcessPlan,
         ready: Ready,
-        *,
         output: Output,
-        environment: Mapping[str, str],
-        changed: Callable[[ManagedProcess], None] = lambda _: None,
+        changed: Callable[[ManagedProcess], None],
         policy: RestartPolicy | None = None,
     ) -> None:
-        self.name, self.spec = name, spec
+        self.name, self._plan = plan.name, plan
         self.state: ServiceState = "starting"
         self.restarts = 0
         self.reason: Message | None = None
         self._ready, self._output, self._changed = ready, output, changed
-        self._environment = environment
         self._policy = policy or RestartPolicy()
         self._process: subprocess.Popen[bytes] | None = None
         self._last_line: Message | None = None
         self._lock = threading.Lock()  # held to start the process, and to stop it
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
 
     @property
     def pid(self) -> int | None:
@@ -155,7 +149,7 @@ class ManagedProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                env=dict(self._environment),
+                env=dict(self._plan.environment),
                 start_new_session=os.name == "posix",  # Ctrl-C is for the supervisor alone
             )
             assert process.stdin and process.stdout
@@ -164,7 +158,7 @@ class ManagedProcess:
             )
             self._reader.start()
             with suppress(OSError):  # it ended already, as `wait` will tell
-                process.stdin.write(specs.encode(self.spec))
+                process.stdin.write(specs.encode(self._plan.spec))
                 process.stdin.flush()
         return process
 
@@ -214,27 +208,25 @@ def stop_all(processes: Iterable[ManagedProcess], timeout_s: float | None = None
         process.stop(timeout_s)
 
 
+def queue_status(queue: QueueClient) -> QueueStatus | None:
+    """The state of a router's queue; None where it cannot be reached."""
+    try:
+        return queue.status()
+    except RagError:
+        return None
+
+
 def routes(queue: QueueClient) -> Ready:
     """A router is ready when it tells the state of its queue."""
-
-    def ready(_: int) -> bool:
-        try:
-            queue.status()
-        except RagError:
-            return False
-        return True
-
-    return ready
+    return lambda _: queue_status(queue) is not None
 
 
 def works(queue: QueueClient) -> Ready:
     """A worker is ready when its router knows it."""
 
     def ready(pid: int) -> bool:
-        try:
-            return any(worker.facts.get("pid") == pid for worker in queue.status().workers)
-        except RagError:
-            return False
+        status = queue_status(queue)
+        return status is not None and any(each.facts.get("pid") == pid for each in status.workers)
 
     return ready
 

@@ -57,6 +57,14 @@ class ProgramSpec(Struct, frozen=True, tag="program"):
 ProcessSpec = RouterSpec | WorkerSpec | ProgramSpec
 
 
+class ProcessPlan(Struct, frozen=True):
+    """A process to be started: its name for people, what it is to be, its environment."""
+
+    name: str
+    spec: ProcessSpec
+    environment: Mapping[str, str]
+
+
 def encode(spec: ProcessSpec) -> bytes:
     return msgspec.json.encode(spec, enc_hook=str) + b"\n"
 

@@ -24,7 +24,7 @@ from rwkv_rag.interfaces import Tuner
 from rwkv_rag.processes import ports
 from rwkv_rag.processes.groups import UNSETTLED, Listener, ServiceGroup
 from rwkv_rag.processes.plan import Plan
-from rwkv_rag.processes.process import ManagedProcess, RestartPolicy
+from rwkv_rag.processes.process import ManagedProcess
 from rwkv_rag.run_directory import RunDirectory, Running
 from rwkv_rag.services.contracts import SUPERVISION, TUNER, CallPolicy
 from rwkv_rag.services.remote import remote
@@ -45,15 +45,9 @@ class Supervisor:
     """
 
     def __init__(
-        self,
-        directory: RunDirectory,
-        plan: Callable[[], Plan],
-        listener: Listener,
-        *,
-        policy: RestartPolicy | None = None,
+        self, directory: RunDirectory, plan: Callable[[], Plan], listener: Listener
     ) -> None:
         self._directory, self._make_plan, self._listener = directory, plan, listener
-        self._policy = policy or RestartPolicy()
         self._events: SimpleQueue[ManagedProcess | None] = SimpleQueue()
         self._groups: list[ServiceGroup] = []
         self._restarting = threading.Lock()
@@ -127,9 +121,8 @@ class Supervisor:
                 front = plan.fronts[service.name]
                 queue = QueueClient(front, security=plan.security, connect_s=CONNECT_S)
                 held.callback(queue.close)
-            self._groups.append(
-                ServiceGroup(service, queue, self._listener.wrote, self._events.put, self._policy)
-            )
+            group = ServiceGroup(service, queue, self._listener.wrote, self._events.put)
+            self._groups.append(group)
         self._directory.write(_running(plan, control))
         try:
             for group in self._groups:
