@@ -8,12 +8,12 @@ which also compiles the .mo files that lie beside. `tests/test_catalogue.py` fai
 
 from __future__ import annotations
 
+import ast
 import io
 from collections.abc import Iterator
 from pathlib import Path
 
 from babel.messages import Catalog
-from babel.messages.extract import extract_from_dir
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
@@ -21,18 +21,30 @@ from rwkv_rag import errors
 from rwkv_rag.i18n import DOMAIN, FOLDER, LOCALES
 
 SOURCE = FOLDER.parent
-MARKS = ("_", "N_", "message", "Message", "translate", "say", "note", "progress")
+ERRORS = [name for name, kind in vars(errors).items() if getattr(kind, "code", None)]
+MARKS = {  # functions by the argument that is a text for people
+    **dict.fromkeys(("_", "N_", "message", "Message", *ERRORS), 1),
+    **dict.fromkeys(("say", "note", "confirm", "progress"), 1),  # of the commands' screen
+    **dict.fromkeys(("ok", "warn", "fail"), 2),  # of diagnosis
+    "finding": 3,
+}
 
 
 def texts() -> set[str]:
     """Every text for people in the source."""
-    kinds = {name for name, kind in vars(errors).items() if _is_error(kind)}
-    keywords = {name: (1,) for name in (*MARKS, *kinds)}
-    found = set(_help())
-    for _, _, text, *_ in extract_from_dir(SOURCE, [("**.py", "python")], keywords=keywords):
-        if isinstance(text, str) and text.strip():
-            found.add(text)
-    return found
+    found = {text for path in SOURCE.rglob("*.py") for text in marked(path.read_text("utf-8"))}
+    return found | set(_help())
+
+
+def marked(source: str) -> Iterator[str]:
+    """The texts that are arguments of the functions in `MARKS` and of errors."""
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call):
+            continue
+        name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+        text = dict(enumerate(node.args, 1)).get(MARKS.get(name, 0))
+        if isinstance(text, ast.Constant) and isinstance(text.value, str) and text.value:
+            yield text.value
 
 
 def read(path: Path) -> Catalog:
@@ -67,17 +79,13 @@ def update(path: Path) -> list[str]:
 
 def _help() -> Iterator[str]:
     """The help of every command and option, which typer takes from docstrings and arguments."""
-    from rwkv_rag.cli.main import command
+    from rwkv_rag.cli.main import commands
 
-    waiting = [command()]
+    waiting = [commands()]
     while waiting:
-        tree = waiting.pop()
-        waiting.extend(getattr(tree, "commands", {}).values())
-        yield from filter(None, (getattr(each, "help", "") for each in (tree, *tree.params)))
-
-
-def _is_error(kind: object) -> bool:
-    return isinstance(kind, type) and issubclass(kind, errors.RagError)
+        command = waiting.pop()
+        waiting.extend(getattr(command, "commands", {}).values())
+        yield from filter(None, (command.help, *(getattr(p, "help", "") for p in command.params)))
 
 
 if __name__ == "__main__":

@@ -94,3 +94,15 @@ SYSTEM_REASONS = (  # what operating systems say most often, see `errors.system_
     N_("Too many open files"),
     N_("Operation not permitted"),
 )
+
+STATES = (  # of jobs and services, as `types` names them
+    N_("waiting"),
+    N_("running"),
+    N_("starting"),
+    N_("ready"),
+    N_("restarting"),
+    N_("stopped"),
+    N_("interrupted"),
+    N_("failed"),
+    N_("done"),
+)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from rwkv_rag import models
-from rwkv_rag.diagnosis import extras, stored
+from rwkv_rag.diagnosis import data, extras
 
 from .conftest import Cli, Ran, english_left
 
@@ -240,7 +240,7 @@ def test_a_check_that_breaks_is_a_finding_and_the_others_go_on(
     def broken(*_: object) -> Iterator[Any]:
         raise RuntimeError("two\nlines")
 
-    monkeypatch.setattr(stored, "bases", broken)
+    monkeypatch.setattr(data, "bases", broken)
     ran = doctor()
     assert ran.code == 1 and "RuntimeError: two lines" in ran.out and "Traceback" not in ran.err
     assert "to mend" in ran.out.splitlines()[-1]

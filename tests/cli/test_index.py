@@ -149,7 +149,7 @@ def test_an_empty_base_goes_also_where_the_service_is_still_busy_with_it(
                 raise Busy("another indexing is at work")
             left.append(0)
 
-    monkeypatch.setattr(index, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(index, "DELETE_WITHIN_S", 0.5)
     index._drop_if_empty(Library(), "docs")  # type: ignore[arg-type]
     assert (left == [0, 0]) == (busy == 3)
 

@@ -13,7 +13,7 @@ import pytest
 
 from rwkv_rag import app
 from rwkv_rag.cli import main
-from rwkv_rag.cli.main import command, run, split_language
+from rwkv_rag.cli.main import commands, run, split_language
 from rwkv_rag.i18n import in_language
 
 from .conftest import Cli, english_left
@@ -92,7 +92,7 @@ USAGE = (
     (("kb", "list", "a", "b"), "a b", "多余的参数"),
     (("ask", "q", "--kb"), "--kb", "需要一个值"),
     (("ask", "q", "--json=1"), "--json", "不带值"),
-    (("eval", "x", "--mode", "foo"), "'rag'", "选择"),
+    (("eval", "x", "--mode", "foo"), "rag, gold", "rag, gold"),
     (("search", "q", "--top-k", "x"), "--top-k", "整数"),
     (("search", "q", "--top-k", "100000"), "--top-k", "100"),
     (("ask", "q", "--top-k", "0"), "--top-k", "1"),
@@ -161,9 +161,10 @@ def test_every_help_text_has_a_translation() -> None:
         below = [texts(child) for child in getattr(tree, "commands", {}).values()]
         return [text for text in own if text] + [text for texts in below for text in texts]
 
-    english = texts(command())
+    with in_language("en"):
+        english = texts(commands())
     with in_language("zh"):
-        chinese = texts(command())
+        chinese = texts(commands())
     same = [a for a, b in zip(english, chinese, strict=True) if a == b]
     assert same == []
 

@@ -13,7 +13,7 @@ import pytest
 
 from rwkv_rag import builders
 from rwkv_rag.cli import tune
-from rwkv_rag.cli.tune_options import HELP
+from rwkv_rag.cli.options import TUNING
 from rwkv_rag.errors import InputError, Message, NotFound, message
 from rwkv_rag.services.contracts import TUNER
 from rwkv_rag.services.serve import Export, serve
@@ -93,7 +93,7 @@ def tuner(monkeypatch: pytest.MonkeyPatch) -> StandIn:
 
 def test_every_setting_has_an_option_and_nothing_else_does() -> None:
     told = {"name", "data", "method", "base"}  # arguments of their own
-    assert {field.name for field in fields(TuneSettings)} == {*HELP} | told
+    assert {field.name for field in fields(TuneSettings)} == {*TUNING} | told
 
 
 def test_options_left_out_are_the_defaults_of_the_settings(cli: Cli, tuner: StandIn) -> None:

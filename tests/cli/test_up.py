@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
@@ -16,10 +17,10 @@ from pathlib import Path
 import pytest
 
 from rwkv_rag.cli.screen import Screen
-from rwkv_rag.cli.up import Told
+from rwkv_rag.cli.up import ServiceOutput
 from rwkv_rag.config import file
 from rwkv_rag.config.ragq import Ragq
-from rwkv_rag.errors import message
+from rwkv_rag.errors import Message
 from rwkv_rag.i18n import in_language
 
 from ..processes.running import COMMAND, QUEUES, Up, environment, eventually, free_port, run
@@ -195,7 +196,6 @@ def test_a_worker_joins_over_tcp_and_leaves(services: Up) -> None:
         (("king", "--connect", "tcp://127.0.0.1:1"), "there is no service 'king' to work for"),
         (("llm", "--connect", "10.0.0.7"), "the address '10.0.0.7' must be tcp://"),
         (("llm", "--connect", "tcp://10.0.0.7:1"), "needs keys"),
-        (("llm", "--connect", "tcp://127.0.0.1:1", "--device", "cuda"), "--device is 'cuda'"),
         (("llm", "--connect", "tcp://127.0.0.1:1", "--key", "/no/key"), "/no/key"),
     ],
 )
@@ -205,19 +205,29 @@ def test_who_cannot_join_is_told_why(here: Cli, arguments: tuple[str, ...], said
 
 
 def test_who_stops_is_told_which_fine_tunings_go_on(capsys: pytest.CaptureFixture[str]) -> None:
-    Told(Screen()).stopping(["4f1a"])
+    with in_language("en"):
+        ServiceOutput(Screen()).stopping(["4f1a"])
     assert "fine-tuning 4f1a goes on by itself; follow it with rwkv-rag tune show 4f1a" in (
         capsys.readouterr().err
     )
 
 
-def test_lines_of_processes_are_in_the_readers_language(
+def test_other_threads_of_the_supervisor_speak_the_users_language(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with in_language("zh"):
-        Told(Screen()).wrote("llm-1", message("no such model file: {model}", model="a.pth"))
-    said = capsys.readouterr().err
-    assert said.startswith("llm-1        | ") and "a.pth" in said and "no such" not in said
+        output = ServiceOutput(Screen())
+    thread = threading.Thread(
+        target=output.changed, args=("llm-1", "failed", Message("exit code 2"))
+    )
+    thread.start()
+    thread.join()
+    assert capsys.readouterr().err == "llm-1：失败（exit code 2），其他服务照常\n"
+
+
+def test_a_line_of_a_process_has_its_name_before_it(capsys: pytest.CaptureFixture[str]) -> None:
+    ServiceOutput(Screen()).wrote("llm-1", Message("listening\x1b[2J"))
+    assert capsys.readouterr().err == "llm-1        | listening[2J\n"
 
 
 @pytest.mark.slow

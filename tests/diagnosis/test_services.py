@@ -12,8 +12,8 @@ RAGQ = Ragq.model_validate({"api": {"enabled": False}, "ui": {"enabled": False}}
 WORKER = WorkerStatus("llm-1", slots=1, in_flight=0, served=1, heard_s=0.1)
 
 
-class Told:
-    """A supervisor that says one thing."""
+class StandIn:
+    """A supervisor whose services are in the states it was made with."""
 
     def __init__(self, *statuses: ServiceStatus) -> None:
         self.statuses = statuses
@@ -33,7 +33,7 @@ def queue(*workers: WorkerStatus) -> QueueStatus:
 
 
 def state_of(status: ServiceStatus) -> str:
-    [finding] = services(Told(status), RAGQ)  # type: ignore[arg-type]
+    [finding] = services(StandIn(status), RAGQ)  # type: ignore[arg-type]
     return finding.state
 
 
@@ -60,10 +60,10 @@ def test_a_program_without_a_queue_is_fine_when_it_is_ready() -> None:
 
 
 def test_waiting_requests_are_counted() -> None:
-    [finding] = services(Told(ServiceStatus("llm", "ready", "x", queue=queue(WORKER))), RAGQ)  # type: ignore[arg-type]
-    assert (finding.values["workers"], finding.values["waiting"]) == (1, 3)
+    [finding] = services(StandIn(ServiceStatus("llm", "ready", "x", queue=queue(WORKER))), RAGQ)  # type: ignore[arg-type]
+    assert (finding.text.values["workers"], finding.text.values["waiting"]) == (1, 3)
 
 
 def test_where_nothing_runs_nothing_is_asked() -> None:
     [finding] = services(None, RAGQ)
-    assert finding.state == "ok" and "none runs" in finding.text
+    assert finding.state == "ok" and "none runs" in str(finding.text)

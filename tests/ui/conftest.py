@@ -1,4 +1,4 @@
-"""The program's parts on stand-ins for models, in a home of its own, opened and closed around each
+"""The pages' client on stand-ins for models, in a home of its own, opened and closed around each
 test."""
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ pytest.importorskip("streamlit", reason="the pages need streamlit: pip install '
 from rwkv_rag import app
 from rwkv_rag.config import Settings
 from rwkv_rag.i18n import in_language
-from rwkv_rag.ui import parts
+from rwkv_rag.ui import backend
 
 
 @contextmanager
 def opened(settings: Settings) -> Iterator[app.Client]:
     """What the pages share during the block."""
-    parts.configure(settings)
+    backend.configure(settings)
     try:
-        yield parts.shared()
+        yield backend.client()
     finally:
-        parts.close()
-        parts._configured.clear()
+        backend.close()
+        backend._configured.clear()
 
 
 @pytest.fixture(autouse=True)
@@ -36,21 +36,21 @@ def english() -> Iterator[None]:
 
 
 @pytest.fixture
-def shared(tmp_path: Path) -> Iterator[app.Client]:
+def client(tmp_path: Path) -> Iterator[app.Client]:
     """What the pages of this test share."""
-    with opened(Settings(home=tmp_path / "home", model="fake")) as shared:
-        yield shared
+    with opened(Settings(home=tmp_path / "home", model="fake")) as client:
+        yield client
 
 
 @pytest.fixture
-def base(shared: app.Client, tmp_path: Path) -> str:
+def base(client: app.Client, tmp_path: Path) -> str:
     """A base with one document that tries to be HTML and Markdown."""
-    shared.knowledge.create("docs", chunk_size=200, chunk_overlap=0)
+    client.knowledge.create("docs", chunk_size=200, chunk_overlap=0)
     file = tmp_path / "garden <b>.md"
     file.write_text(
         "# Garden\n\nThe annual fee is <script>alert(48)</script> pounds. ![x](http://x.test/x.png)\n",
         encoding="utf-8",
     )
-    for _ in shared.knowledge.index("docs", [file]):
+    for _ in client.knowledge.index("docs", [file]):
         pass
     return "docs"

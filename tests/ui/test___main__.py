@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .conftest import parts as _parts  # noqa: F401  (skips this file without streamlit)
+from .conftest import backend as _backend  # noqa: F401  (skips this file without streamlit)
 
 
 def started(*arguments: str) -> subprocess.CompletedProcess[str]:

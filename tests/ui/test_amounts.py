@@ -8,7 +8,7 @@ import pytest
 
 from rwkv_rag import app
 
-from .conftest import parts as _parts  # noqa: F401  (skips this file without streamlit)
+from .conftest import backend as _backend  # noqa: F401  (skips this file without streamlit)
 
 from rwkv_rag.ui import amounts  # isort: skip
 
@@ -17,12 +17,12 @@ from rwkv_rag.ui import amounts  # isort: skip
     ("seconds", "said"),
     [(0, "0 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")],
 )
-def test_durations(shared: app.Client, seconds: float, said: str) -> None:
+def test_durations(client: app.Client, seconds: float, said: str) -> None:
     assert amounts.duration(seconds) == said
 
 
 @pytest.mark.parametrize("seconds", [None, math.inf, math.nan, -1])
-def test_an_unknown_duration_is_a_dash(shared: app.Client, seconds: float | None) -> None:
+def test_an_unknown_duration_is_a_dash(client: app.Client, seconds: float | None) -> None:
     assert amounts.duration(seconds) == "–"
 
 
@@ -30,7 +30,7 @@ def test_an_unknown_duration_is_a_dash(shared: app.Client, seconds: float | None
     ("seconds", "said"),
     [(0.0004, "0.4 ms"), (0.0383, "38 ms"), (1.24, "1.2 s"), (None, "–"), (math.nan, "–")],
 )
-def test_latencies(shared: app.Client, seconds: float | None, said: str) -> None:
+def test_latencies(client: app.Client, seconds: float | None, said: str) -> None:
     assert amounts.latency(seconds) == said
 
 

@@ -10,9 +10,9 @@ from rwkv_rag import app
 from rwkv_rag.errors import WorkerLost
 from rwkv_rag.rag.pipeline import Pipeline
 from rwkv_rag.types import Delta, Writer
-from rwkv_rag.ui.server import SCRIPT
+from rwkv_rag.ui.__main__ import SCRIPT
 
-from .conftest import parts as _parts  # noqa: F401  (skips this file without streamlit)
+from .conftest import backend as _backend  # noqa: F401  (skips this file without streamlit)
 
 from streamlit.testing.v1 import AppTest  # isort: skip
 
@@ -29,7 +29,7 @@ def ask(page: AppTest, question: str) -> AppTest:
     return page.chat_input[0].set_value(question).run()
 
 
-def test_without_a_base_the_page_says_where_to_make_one(shared: app.Client) -> None:
+def test_without_a_base_the_page_says_where_to_make_one(client: app.Client) -> None:
     page = opened()
     assert not page.exception
     assert "Knowledge page" in page.info[0].value
@@ -91,15 +91,15 @@ def test_a_new_chat_forgets_the_old_one(base: str) -> None:
 
 def test_the_page_speaks_chinese(base: str) -> None:
     page = opened()
-    page.segmented_control(key="language").set_value("中文").run()
+    page.segmented_control(key="language").set_value("zh").run()
     assert not page.exception
     assert "向你的文档提问" in html(page)
     assert page.chat_input[0].placeholder == "请输入问题"
 
 
-def test_an_error_is_shown_in_the_conversation(base: str, shared: app.Client) -> None:
+def test_an_error_is_shown_in_the_conversation(base: str, client: app.Client) -> None:
     page = opened()
-    shared.knowledge.delete(base)
+    client.knowledge.delete(base)
     page = ask(page, "What is the annual fee?")
     assert not page.exception
 
@@ -126,12 +126,12 @@ def test_a_worker_that_dies_is_one_line_and_the_next_question_works(
 
 
 def test_while_nobody_tells_the_models_a_question_can_be_asked(
-    base: str, shared: app.Client, monkeypatch: pytest.MonkeyPatch
+    base: str, client: app.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def lost() -> list[Writer]:
         raise WorkerLost(LOST)
 
-    monkeypatch.setattr(shared.models, "writers", lost)
+    monkeypatch.setattr(client.models, "writers", lost)
     page = opened()
     assert len(page.error) == 1 and not page.exception
     assert "<mark>" in html(ask(page, "What is the annual fee?"))

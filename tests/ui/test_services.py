@@ -10,7 +10,7 @@ from rwkv_rag import app
 from rwkv_rag.errors import Busy, Message, Unreachable
 from rwkv_rag.types import QueueStatus, ServiceStatus, WorkerStatus
 
-from .conftest import parts as _parts  # noqa: F401  (skips this file without streamlit)
+from .conftest import backend as _backend  # noqa: F401  (skips this file without streamlit)
 
 from streamlit.testing.v1 import AppTest  # isort: skip
 
@@ -47,34 +47,33 @@ class StandIn:
 
 
 @pytest.fixture
-def supervision(shared: app.Client) -> StandIn:
+def supervision(client: app.Client) -> StandIn:
     index = ServiceStatus("index", "starting", "ipc://y", queue=QueueStatus("", {}, 0, 0, 0, {}))
     stand_in = StandIn(LLM, index, FAILED, UI)
-    shared.supervision = stand_in  # type: ignore[assignment]
+    client.supervision = stand_in  # type: ignore[assignment]
     return stand_in
 
 
 def script() -> None:
-    from rwkv_rag.ui import services
-    from rwkv_rag.ui.language import use_session_language
+    from rwkv_rag.ui import services, session
 
-    use_session_language()
+    session.use_language()
     services.page()
 
 
-def opened(language: str = "English") -> AppTest:
+def opened(language: str = "en") -> AppTest:
     page = AppTest.from_function(script, default_timeout=20)
     page.session_state["language"] = language
     return page.run()
 
 
-def test_in_process_the_page_says_so(shared: app.Client) -> None:
+def test_in_process_the_page_says_so(client: app.Client) -> None:
     page = opened()
     assert "in this process" in page.info[0].value and not page.dataframe
 
 
-def test_services_elsewhere_are_not_called_ours(shared: app.Client) -> None:
-    shared.connected = True
+def test_services_elsewhere_are_not_called_ours(client: app.Client) -> None:
+    client.connected = True
     assert "elsewhere" in opened().info[0].value
 
 
@@ -120,8 +119,8 @@ def test_a_supervisor_that_is_gone_is_one_line(supervision: StandIn) -> None:
 
 
 def test_the_page_speaks_chinese(supervision: StandIn) -> None:
-    page = opened("中文")
+    page = opened("zh")
     table = page.dataframe[0].value
     assert table["状态"].tolist() == ["就绪", "启动中", "失败", "就绪"]
     supervision.statuses = []
-    assert not opened("中文").exception
+    assert not opened("zh").exception

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from rwkv_rag.errors import InputError
 
-from .conftest import parts as _parts  # noqa: F401  (skips this file without streamlit)
+from .conftest import backend as _backend  # noqa: F401  (skips this file without streamlit)
 
 from rwkv_rag.ui import table  # isort: skip
 

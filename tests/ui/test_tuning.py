@@ -17,29 +17,28 @@ from rwkv_rag.errors import InputError, message
 from rwkv_rag.rwkv.tuned import Shelf
 from rwkv_rag.tuning.from_knowledge import RowEvent
 from rwkv_rag.types import TuneSettings
-from rwkv_rag.ui import parts, recipe, rows
+from rwkv_rag.ui import backend, method, rows
 
-from .conftest import parts as _parts  # noqa: F401  (skips this file without streamlit)
+from .conftest import backend as _backend  # noqa: F401  (skips this file without streamlit)
 from .stand_in import StandInTuner
 
 from streamlit.testing.v1 import AppTest  # isort: skip
 
 
 @pytest.fixture
-def bench(shared: app.Client, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInTuner]:
+def bench(client: app.Client, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInTuner]:
     """The tuner behind the pages of this test."""
     stand_in = StandInTuner()
-    monkeypatch.setattr(shared, "tuner", stand_in)
+    monkeypatch.setattr(client, "tuner", stand_in)
     yield stand_in
 
 
 def script() -> None:
     import streamlit as st
 
-    from rwkv_rag.ui import chat, tuning
-    from rwkv_rag.ui.language import use_session_language
+    from rwkv_rag.ui import chat, session, tuning
 
-    use_session_language()
+    session.use_language()
     pages = [
         st.Page(tuning.page, url_path="tuning", default=True),
         st.Page(chat.page, url_path="chat"),
@@ -47,7 +46,7 @@ def script() -> None:
     st.navigation(pages).run()
 
 
-def opened(language: str = "English") -> AppTest:
+def opened(language: str = "en") -> AppTest:
     page = AppTest.from_function(script, default_timeout=20)
     page.session_state["language"] = language
     return page.run()
@@ -102,7 +101,7 @@ def test_rows_of_a_file_are_used_where_they_lie(bench: StandInTuner, tmp_path: P
     assert job.settings.data == file and job.settings.name == "garden-state"
     assert job.settings.method == "state"
     assert "Started garden" in page.success[0].value
-    assert not list(parts.settings().home.rglob("*.jsonl"))
+    assert not list(backend.settings().home.rglob("*.jsonl"))
 
 
 def test_a_bad_line_blocks_until_it_is_skipped(bench: StandInTuner, tmp_path: Path) -> None:
@@ -118,7 +117,7 @@ def test_a_bad_line_blocks_until_it_is_skipped(bench: StandInTuner, tmp_path: Pa
 def test_a_bad_line_is_explained_in_chinese(bench: StandInTuner, tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text('{"question": "a", "answer": "b"}\n{"question": "c"}\n', encoding="utf-8")
-    page = opened("中文")
+    page = opened("zh")
     page.radio(key="tune_source").set_value("file").run()
     page.text_input(key="tune_path").set_value(str(file)).run()
     page = click(page, "读取")
@@ -142,17 +141,17 @@ def test_only_files_of_rows_are_read(bench: StandInTuner, path: str) -> None:
     assert len(page.error) == 1 and "Use these rows" not in labels(page)
 
 
-def test_an_upload_that_cannot_be_read_is_not_kept(bench: StandInTuner, shared: app.Client) -> None:
+def test_an_upload_that_cannot_be_read_is_not_kept(bench: StandInTuner, client: app.Client) -> None:
     page = opened()
     page.radio(key="tune_source").set_value("upload").run()
     page.file_uploader[0].upload("mine.jsonl.xz", b"no archive", "application/json").run()
     assert "damaged" in page.error[0].value
-    assert not list(parts.settings().home.rglob("mine*"))
+    assert not list(backend.settings().home.rglob("mine*"))
 
 
 @given(st.text(max_size=100))
 def test_a_result_may_be_named_after_any_file(name: str) -> None:
-    wanted = recipe.free_name(f"{recipe.result_name(name)}-state", set())
+    wanted = method.free_name(f"{method.result_name(name)}-state", set())
     Shelf(Path("home")).path(wanted)
 
 
@@ -163,7 +162,7 @@ def test_a_binidx_file_is_used_as_it_is(bench: StandInTuner, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "jsonl.xz"])
-def test_an_upload_lands_in_the_home(bench: StandInTuner, shared: app.Client, ending: str) -> None:
+def test_an_upload_lands_in_the_home(bench: StandInTuner, client: app.Client, ending: str) -> None:
     content = "".join(json.dumps(each) + "\n" for each in lines(300)).encode()
     page = opened()
     page.radio(key="tune_source").set_value("upload").run()
@@ -173,30 +172,30 @@ def test_an_upload_lands_in_the_home(bench: StandInTuner, shared: app.Client, en
     assert any("100 more" in caption.value for caption in page.caption)
     click(click(page, "Use these rows"), "Start")
     path = bench.jobs()[0].settings.data
-    assert path == parts.settings().home / "rows" / f"mine.{ending}"
+    assert path == backend.settings().home / "rows" / f"mine.{ending}"
     assert path.read_bytes() == data
 
 
 def test_rows_come_from_a_knowledge_base(
-    bench: StandInTuner, shared: app.Client, base: str, monkeypatch: pytest.MonkeyPatch
+    bench: StandInTuner, client: app.Client, base: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = {"question": "The fee?", "answer": "48.", "kind": "answer", "passages": ["The fee: 48."]}
     events = [event(None, 1), event(row, 1), event(row, 2)]
-    monkeypatch.setattr(shared, "training_rows", lambda *_, **__: iter(events))
+    monkeypatch.setattr(client, "training_rows", lambda *_, **__: iter(events))
     click(click(click(opened(), "Make rows"), "Use these rows"), "Start")
     path = bench.jobs()[0].settings.data
-    assert path == parts.settings().home / "rows" / "docs.jsonl"
+    assert path == backend.settings().home / "rows" / "docs.jsonl"
     assert [json.loads(line) for line in path.read_text("utf-8").splitlines()] == [row, row]
 
 
 def test_rows_made_before_an_error_are_kept(
-    bench: StandInTuner, shared: app.Client, base: str, monkeypatch: pytest.MonkeyPatch
+    bench: StandInTuner, client: app.Client, base: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object, **__: object) -> Iterator[RowEvent]:
         yield event(lines(1)[0], 1)
         raise InputError("the model went away")
 
-    monkeypatch.setattr(shared, "training_rows", broken)
+    monkeypatch.setattr(client, "training_rows", broken)
     page = click(opened(), "Make rows")
     assert "went away" in page.error[0].value
     assert "Use these rows" in labels(page)
@@ -256,7 +255,7 @@ def test_entries_outlive_a_look_at_another_step(bench: StandInTuner, tmp_path: P
 def test_a_result_gets_a_name_nobody_has(bench: StandInTuner, tmp_path: Path) -> None:
     file = write(tmp_path / "garden.jsonl", lines(3))
     started(bench, tmp_path, "garden-state")
-    (parts.settings().home / "tuned" / "garden-state-2").mkdir(parents=True)
+    (backend.settings().home / "tuned" / "garden-state-2").mkdir(parents=True)
     page = opened()
     page.segmented_control(key="tune_step").set_value("rows").run()
     page = click(read_file(page, file), "Use these rows")
@@ -303,17 +302,12 @@ def test_a_stop_is_asked_for_once(bench: StandInTuner, tmp_path: Path) -> None:
     assert "Resume" in labels(page.run())
 
 
-@pytest.mark.parametrize(
-    ("language", "said"), [("English", "/tmp/x.bin is empty"), ("中文", "是空文件")]
-)
+@pytest.mark.parametrize(("language", "said"), [("en", "/tmp/x.bin is empty"), ("zh", "是空文件")])
 def test_a_failed_run_says_why(
     bench: StandInTuner, tmp_path: Path, language: str, said: str
 ) -> None:
-    bench.change(
-        started(bench, tmp_path),
-        status="failed",
-        reason=message("{path} is empty", path="/tmp/x.bin"),
-    )
+    reason = message("{path} is empty", path="/tmp/x.bin")
+    bench.change(started(bench, tmp_path), status="failed", reason=reason)
     page = opened(language)
     page.segmented_control(key="tune_step").set_value("runs").run()
     assert said in page.error[0].value.replace("\\", "")
@@ -342,7 +336,7 @@ def chart(page: AppTest) -> tuple[dict[str, Any], Any]:
     """The chart's spec and the names of the runs in it."""
     proto = page.get("vega_lite_chart")[0].proto
     spec = json.loads(proto.spec)
-    return spec, spec["encoding"]["color"]["scale"]["domain"]
+    return spec, spec["layer"][0]["encoding"]["color"]["scale"]["domain"]
 
 
 def test_two_runs_are_compared_in_one_chart(bench: StandInTuner, tmp_path: Path) -> None:
@@ -361,7 +355,7 @@ def test_the_table_tells_of_every_run(bench: StandInTuner, tmp_path: Path) -> No
     bench.run(started(bench, tmp_path, "second"), 20)
     table = opened().dataframe[0].value
     assert table["name"].tolist() == ["second", "first"]
-    assert table["status"].tolist() == ["running", "finished"]
+    assert table["status"].tolist() == ["running", "done"]
     assert table["progress"].tolist() == [0.5, 1.0]
 
 
@@ -388,7 +382,7 @@ def test_every_step_speaks_chinese(
     bench: StandInTuner, base: str, tmp_path: Path, step: str
 ) -> None:
     bench.run(started(bench, tmp_path), 10)
-    page = opened("中文")
+    page = opened("zh")
     page.session_state["tune_rows"] = rows.Chosen(tmp_path / "r.jsonl", "r", 3, False)
     page.segmented_control(key="tune_step").set_value(step).run()
     assert not page.exception

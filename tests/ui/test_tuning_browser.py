@@ -86,7 +86,7 @@ def test_a_newcomer_tunes_on_a_base_and_asks_the_result(page: Any, home: Path) -
     page.get_by_text("Memory needed").wait_for()
     press(page, "Start")
     page.get_by_role("button", name="Use in chat").first.wait_for()
-    expect(page.get_by_text("finished · step 8 of 8")).to_have_count(1)
+    expect(page.get_by_text("done · step 8 of 8")).to_have_count(1)
     page.get_by_test_id("stVegaLiteChart").locator("canvas, svg").first.wait_for()
     press(page, "Use in chat")
     ask(page, "What is the annual fee for a plot?", 1)

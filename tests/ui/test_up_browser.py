@@ -217,12 +217,12 @@ def test_services_that_ask_for_keys_are_seen_by_those_on_their_home(folder: Path
     (home / "ragq.yml").write_text(f"llm: {{front_end: {end}}}\n")
     with (
         started(folder, "--only", "llm,tuning", "--model", "fake") as up,
-        app.open_client(Settings(home=home, named=False)) as parts,
+        app.open_client(Settings(home=home, named=False)) as client,
     ):
-        assert parts.supervision is not None
-        states = {each.name: each.state for each in parts.supervision.status()}
+        assert client.supervision is not None
+        states = {each.name: each.state for each in client.supervision.status()}
         assert states == {"llm": "ready", "tuning": "ready"}
-        assert [writer.name for writer in parts.models.writers()] == ["fake"]
+        assert [writer.name for writer in client.models.writers()] == ["fake"]
         assert up.interrupt() == 0, up.said
 
 

@@ -13,9 +13,12 @@ from time import perf_counter
 import typer
 from rich.rule import Rule
 
-from rwkv_rag.cli.answers import show_sources, stream
+from rwkv_rag import config
+from rwkv_rag.cli.ask import show_sources, stream
 from rwkv_rag.cli.index import follow
-from rwkv_rag.cli.options import Home, Model, Session, session
+from rwkv_rag.cli.options import Session, with_session
+from rwkv_rag.cli.screen import Screen
+from rwkv_rag.i18n import _
 from rwkv_rag.interfaces import Knowledge
 from rwkv_rag.rag.rewrite import remembered
 from rwkv_rag.types import Answer, Turn
@@ -56,53 +59,55 @@ class Tally:
         )
 
 
-def demo(ctx: typer.Context, model: Model = None, home: Home = None) -> None:
+@with_session("model")
+def demo(here: Session) -> None:
     """See it work: a few documents, questions in two languages, every quote checked."""
-    here = session(ctx, home, model, connect="")
-    if home is not None:
-        return _show(here)
     from rwkv_rag import app
 
+    settings = Session(**here.given, connect="").settings
+    if here.given["home"] is not None:
+        return _show(here.screen, settings)
     with tempfile.TemporaryDirectory(prefix="rwkv-rag-demo-", ignore_cleanup_errors=True) as folder:
-        _show(Session(app.elsewhere(here.settings, Path(folder)), here.screen))
+        _show(here.screen, app.elsewhere(settings, Path(folder)))
 
 
-def _show(here: Session) -> None:
-    screen = here.screen
+def _show(screen: Screen, settings: config.Settings) -> None:
+    from rwkv_rag import app
+
     started = perf_counter()
-    with here.parts() as parts:
-        library = parts.knowledge
+    with app.open_client(settings) as client:
+        library = client.knowledge
         if KB not in {base.name for base in library.bases()}:
             library.create(KB)  # loads the model that makes vectors
-        pipeline = parts.pipeline()
+        pipeline = client.pipeline()
         screen.say("model loaded in {seconds:.1f} s", style="dim", seconds=perf_counter() - started)
-        _index(here, library)
+        _index(screen, library)
         tally, history = Tally(), list[Turn]()
         for question in QUESTIONS:
             asked_about = history if question in FOLLOW_UPS else []
             screen.out.print(Rule(style="dim"))
             screen.out.print(f"{'  ↳ ' if asked_about else ''}{question}", style="bold green")
             answer = stream(screen, pipeline.answer(question, kb=KB, history=asked_about))
-            _proof(here, question, answer)
+            _proof(screen, question, answer)
             tally = tally.add(answer, _count_wrong(library, answer))
             history = [remembered(question, answer)]
-    _verdict(here, tally, perf_counter() - started)
+    _verdict(screen, tally, perf_counter() - started)
 
 
-def _index(here: Session, library: Knowledge) -> None:
+def _index(screen: Screen, library: Knowledge) -> None:
     started = perf_counter()
-    follow(here.screen, library.index(KB, [DOCUMENTS]))
+    follow(screen, library.index(KB, [DOCUMENTS]))
     base, seconds = library.base(KB), perf_counter() - started
     for info in library.documents(KB):
-        pages = here.screen.translate(", {pages} pages", pages=info.pages) if info.pages else ""
-        here.screen.say(
+        pages = _(", {pages} pages", pages=info.pages) if info.pages else ""
+        screen.say(
             "  {name}: {characters} characters{pages}, {chunks} passages",
             name=info.name,
             characters=info.characters,
             pages=pages,
             chunks=info.chunks,
         )
-    here.screen.say(
+    screen.say(
         "{documents} documents, {chunks} passages in {seconds:.1f} s ({speed:.0f} passages/s)",
         style="dim",
         documents=base.documents,
@@ -112,15 +117,15 @@ def _index(here: Session, library: Knowledge) -> None:
     )
 
 
-def _proof(here: Session, question: str, answer: Answer) -> None:
+def _proof(screen: Screen, question: str, answer: Answer) -> None:
     """Sources, then the small print: how it was understood and made, and the time of every step."""
-    show_sources(here.screen, answer)
+    show_sources(screen, answer)
     if answer.query != question:
-        here.screen.say("  understood as: {query}", style="dim", query=answer.query)
+        screen.say("  understood as: {query}", style="dim", query=answer.query)
     if answer.note:
-        here.screen.out.print(f"  {answer.note}", style="dim")
+        screen.out.print(f"  {answer.note}", style="dim")
     steps = " · ".join(f"{name} {seconds:.2f} s" for name, seconds in answer.timings.items())
-    here.screen.out.print(f"  {steps}", style="dim")
+    screen.out.print(f"  {steps}", style="dim")
 
 
 def _count_wrong(library: Knowledge, answer: Answer) -> int:
@@ -132,8 +137,7 @@ def _count_wrong(library: Knowledge, answer: Answer) -> int:
     return wrong
 
 
-def _verdict(here: Session, tally: Tally, seconds: float) -> None:
-    screen = here.screen
+def _verdict(screen: Screen, tally: Tally, seconds: float) -> None:
     screen.out.print(Rule(style="dim"))
     screen.say(
         "{answered} answered, {refused} refused; {good} of {cited} citations check out; "

@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from rwkv_rag.cli.options import Home, Json, Model, Tuned, session
+from rwkv_rag.cli.options import Json, Session, with_session
 from rwkv_rag.cli.screen import Screen
 from rwkv_rag.config import FAKE
 from rwkv_rag.errors import InputError
-from rwkv_rag.i18n import N_
+from rwkv_rag.i18n import N_, _
 
 STAGES = (N_("index"), N_("search"), N_("answer"))
 
@@ -32,8 +32,9 @@ class Pool(str, Enum):
     source = "source"
 
 
+@with_session("model", "tuned")
 def evaluate(
-    ctx: typer.Context,
+    here: Session,
     file: Annotated[
         Path, typer.Argument(help="Questions, one JSON object a line (.jsonl or .jsonl.xz).")
     ],
@@ -44,21 +45,16 @@ def evaluate(
         Pool, typer.Option(help="all: one base of all passages; source: one for each source.")
     ] = Pool.all,
     limit: Annotated[int | None, typer.Option(help="Only the first N questions.")] = None,
-    model: Model = None,
-    tuned: Tuned = None,
     json: Json = False,
-    home: Home = None,
 ) -> None:
     """Measure retrieval and answers over a file of questions."""
-    here = session(ctx, home, model, tuned)
     from rwkv_rag import app
-    from rwkv_rag.evaluation import dataset
-    from rwkv_rag.evaluation.report import evaluate as evaluated
+    from rwkv_rag.evaluation import dataset, report
 
-    titles = {stage: here.screen.translate(stage) for stage in STAGES}
+    titles = {stage: _(stage) for stage in STAGES}
     local = replace(here.settings, connect=app.OFF)
     with here.screen.progress("index") as bar, app.open_client(local) as client:
-        report = evaluated(
+        measured = report.evaluate(
             dataset.read(file, limit),
             mode=mode.value,
             pool=pool.value,
@@ -68,18 +64,13 @@ def evaluate(
             progress=lambda at: bar.show(at.done, at.total, titles[at.stage]),
         )
     if json:
-        return here.screen.json(report)
-    _show(here.screen, report)
+        return here.screen.json(measured)
+    _show(here.screen, measured)
 
 
-def bench(
-    ctx: typer.Context,
-    model: Model = None,
-    json: Json = False,
-    home: Home = None,
-) -> None:
+@with_session("model")
+def bench(here: Session, json: Json = False) -> None:
     """Measure the speed of a model on this machine."""
-    here = session(ctx, home, model)
     from rwkv_rag import models
     from rwkv_rag.rwkv.measure import measure
 

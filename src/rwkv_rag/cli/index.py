@@ -11,40 +11,40 @@ from typing import Annotated, cast
 
 import typer
 
-from rwkv_rag.cli.options import DEFAULT_KB, Connect, Home, Kb, Key, session
+from rwkv_rag.cli.options import (
+    DEFAULT_KB,
+    SERVICES,
+    ChunkOverlap,
+    ChunkSize,
+    Kb,
+    Session,
+    with_session,
+)
 from rwkv_rag.cli.screen import Screen
 from rwkv_rag.config import Settings
 from rwkv_rag.errors import Busy, InputError, NotFound, RagError, system_reason
-from rwkv_rag.i18n import N_
+from rwkv_rag.i18n import N_, _
 from rwkv_rag.interfaces import Knowledge
 from rwkv_rag.types import IndexEvent, KnowledgeBase
 
-Outcome = Counter[str]
-PATIENCE_S = 5.0  # with a service that is still at what was broken off
+DELETE_WITHIN_S = 5.0
+SKIPPED, REMARK = N_("skipped {document}: {reason}"), N_("{document}: {reason}")
 FINAL = ("indexed", "unchanged", "replaced", "skipped")
 
 
+@with_session(*SERVICES)
 def index(
-    ctx: typer.Context,
+    here: Session,
     paths: Annotated[list[Path], typer.Argument(help="Files and directories to read.")],
     kb: Kb = DEFAULT_KB,
-    chunk_size: Annotated[
-        int | None, typer.Option(help="Characters per passage (a new base: 400).")
-    ] = None,
-    chunk_overlap: Annotated[
-        int | None,
-        typer.Option(help="Characters two neighbouring passages share (a new base: 60)."),
-    ] = None,
-    home: Home = None,
-    connect: Connect = None,
-    key: Key = None,
+    chunk_size: ChunkSize = None,
+    chunk_overlap: ChunkOverlap = None,
 ) -> None:
     """Read files and directories into a knowledge base."""
-    here = session(ctx, home, connect=connect, key=key)
     for path in paths:
         _check(path)
-    with here.parts() as parts:
-        library = parts.knowledge
+    with here.client() as client:
+        library = client.knowledge
         created = _ensure_base(library, here.settings, kb, chunk_size, chunk_overlap)
         try:
             with closing(cast("Generator[IndexEvent]", library.index(kb, paths))) as events:
@@ -59,9 +59,9 @@ def index(
     raise typer.Exit(2)
 
 
-def follow(screen: Screen, events: Iterator[IndexEvent]) -> Outcome:
+def follow(screen: Screen, events: Iterator[IndexEvent]) -> Counter[str]:
     """Run an indexing to its end with a progress bar; says which documents were skipped and why."""
-    outcome: Outcome = Counter()
+    outcome: Counter[str] = Counter()
     with screen.progress("indexing") as bar:
         for event in events:
             share = event.chunks_done / event.chunks_total if event.chunks_total else 0.0
@@ -73,7 +73,8 @@ def follow(screen: Screen, events: Iterator[IndexEvent]) -> Outcome:
             if event.stage in FINAL:
                 outcome[event.stage] += 1
             if event.stage in FINAL and event.reason:
-                _remark(screen, event)
+                text = SKIPPED if event.stage == "skipped" else REMARK
+                screen.note(text, style="yellow", document=event.document, reason=_(event.reason))
     return outcome
 
 
@@ -120,12 +121,12 @@ def _ensure_base(
 
 
 def _drop_if_empty(library: Knowledge, name: str) -> None:
-    """Nobody asked for the base by itself; what went wrong before is what the user is told.
+    """Delete a base that was made for documents of which none could be read.
 
-    A service may hear a little later that the indexing was broken off, and is busy with it until
-    then.
+    A service that learns late that the indexing was broken off is busy with it until then. Errors
+    are not shown: the user gets the one that came before.
     """
-    until = time.monotonic() + PATIENCE_S
+    until = time.monotonic() + DELETE_WITHIN_S
     with suppress(RagError):
         while not library.base(name).documents:
             try:
@@ -136,14 +137,7 @@ def _drop_if_empty(library: Knowledge, name: str) -> None:
                 time.sleep(0.05)
 
 
-def _remark(screen: Screen, event: IndexEvent) -> None:
-    """Why a document was skipped, or what of it could not be read."""
-    skipped, partial = N_("skipped {document}: {reason}"), N_("{document}: {reason}")
-    message = skipped if event.stage == "skipped" else partial
-    screen.note(message, style="yellow", document=event.document, reason=event.reason)
-
-
-def _summary(screen: Screen, base: KnowledgeBase, outcome: Outcome) -> None:
+def _summary(screen: Screen, base: KnowledgeBase, outcome: Counter[str]) -> None:
     screen.say(
         "{name}: {indexed} indexed, {replaced} replaced, {unchanged} unchanged, {skipped} skipped; "
         "{documents} documents, {chunks} passages in all",

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
-from rwkv_rag.cli.options import Home, Json, Session, session
-from rwkv_rag.cli.screen import printable
+from rwkv_rag.cli.options import Json, Session, with_session
+from rwkv_rag.cli.usage import Commands
 from rwkv_rag.i18n import N_
 
 if TYPE_CHECKING:
@@ -17,72 +16,70 @@ if TYPE_CHECKING:
 
 Name = Annotated[str, typer.Argument(help="What the other machine is called.")]
 
-app = typer.Typer(invoke_without_command=True)
+app = Commands(invoke_without_command=True)
 
 
 @app.callback()
-def keys(ctx: typer.Context, json: Json = False, home: Home = None) -> None:
+@with_session()
+def keys(here: Session, ctx: typer.Context, json: Json = False) -> None:
     """Keys of the services and of the machines that may reach them."""
     if ctx.invoked_subcommand is None:
-        show(ctx, json, home)
+        _show(here, json)
 
 
 @app.command("show")
-def show(ctx: typer.Context, json: Json = False, home: Home = None) -> None:
+@with_session()
+def show(here: Session, json: Json = False) -> None:
     """Show the public key of the services, made now if there is none, and who is let in."""
-    here = session(ctx, home)
-    ring = _keyring(here)
-    server, peers = ring.make(), ring.peers()
+    _show(here, json)
+
+
+def _show(here: Session, json: bool) -> None:
+    store = _store(here)
+    server, peers = store.make(), store.peers()
     if json:
         return here.screen.json(_record(server.public, peers))
     here.screen.say("public key of the services: {key}", key=server.public.decode())
     if not peers:
         return here.screen.note("nobody else is let in; `rwkv-rag keys add NAME` makes a key")
-    table = Table(box=None, header_style="dim")
-    for title in (N_("name"), N_("public key")):
-        table.add_column(here.screen.translate(title), no_wrap=True)
-    for name, key in peers.items():
-        table.add_row(printable(name), key.decode())
-    here.screen.out.print(table)
+    rows = [(name, key.decode()) for name, key in peers.items()]
+    here.screen.table([N_("name"), N_("public key")], rows)
 
 
 @app.command("add")
+@with_session()
 def add(
-    ctx: typer.Context,
+    here: Session,
     name: Name,
     out: Annotated[
         Path | None, typer.Option(help="File to write the key to (default: NAME.key).")
     ] = None,
     json: Json = False,
-    home: Home = None,
 ) -> None:
     """Make a key for another machine; the file is all that it needs."""
-    here = session(ctx, home)
-    ring = _keyring(here)
     file = (out or Path(f"{name}.key")).expanduser()
-    key = ring.add(name, file)
+    key = _store(here).add(name, file)
     if json:
         return here.screen.json(
             {"name": name, "public_key": key.public.decode(), "file": str(file)}
         )
-    here.screen.say("wrote {file}", file=str(file))
+    here.screen.say("wrote {file}", file=file)
     here.screen.note(
         "move it to the other machine over a safe way (scp): who has it can use the services"
     )
 
 
 @app.command("remove")
-def remove(ctx: typer.Context, name: Name, json: Json = False, home: Home = None) -> None:
+@with_session()
+def remove(here: Session, name: Name, json: Json = False) -> None:
     """Let the owner of a key in no longer."""
-    here = session(ctx, home)
-    ring = _keyring(here)
-    ring.remove(name)
+    _store(here).remove(name)
     if json:
         return here.screen.json({"removed": name})
     here.screen.say("{name} is let in no longer", name=name)
 
 
-def _keyring(here: Session) -> KeyStore:
+def _store(here: Session) -> KeyStore:
     from rwkv_rag.bus.keys import KeyStore
 
     return KeyStore(here.settings.home)

@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from rwkv_rag.cli.screen import Screen
-from rwkv_rag.i18n import N_
+from rwkv_rag.i18n import N_, _
 from rwkv_rag.run_directory import Running
 from rwkv_rag.types import QueueStatus, ServiceStatus
 
@@ -16,30 +16,30 @@ COLUMNS = (
     *(N_("service"), N_("state"), N_("waiting"), N_("busy"), N_("served"), N_("failed")),
     *("p50", "p99", N_("memory"), N_("restarts")),
 )
-FACTS = (N_("model"), N_("tuned"), N_("device"), N_("pid"))  # of workers, see `served`
+FACTS = {"model": N_("model"), "tuned": N_("tuned"), "device": N_("device"), "pid": N_("pid")}
 STYLES = {"ready": "green", "failed": "red", "starting": "yellow", "restarting": "yellow"}
 
 
 def as_json(found: Running, services: list[ServiceStatus]) -> dict[str, Any]:
     """Everything that is known, for programs."""
-    return {"running": True, "pid": found.pid, "services": [_record(each) for each in services]}
+    return {"running": True, "pid": found.pid, "services": [*map(_record, services)]}
 
 
 def show(screen: Screen, found: Running, services: list[ServiceStatus]) -> None:
     """A table of the services, and a line for each worker and each problem."""
     table = Table(box=None, pad_edge=False, padding=(0, 1), collapse_padding=True)
     for column in COLUMNS:
-        table.add_column(screen.translate(column), no_wrap=True)
+        table.add_column(_(column), no_wrap=True)
     for service in services:
-        table.add_row(*_row(screen, service), style=STYLES.get(service.state, ""))
+        table.add_row(*_row(service), style=STYLES.get(service.state, ""))
     screen.out.print(table)
     for service in services:
         named = {"name": service.name, "address": service.address}
         screen.say("{name} at {address}", style="dim", **named)
-        for line in _workers(screen, service.queue):
+        for line in _workers(service.queue):
             screen.out.print(line, style="dim")
         if service.reason:
-            screen.say("{name}: {reason}", name=service.name, reason=service.reason)
+            screen.say("{name}: {reason}", name=service.name, reason=_(service.reason))
     screen.say("process {pid} runs them", style="dim", pid=found.pid)
 
 
@@ -47,7 +47,7 @@ def _record(service: ServiceStatus) -> dict[str, Any]:
     return {**asdict(service), "reason": str(service.reason or "")}
 
 
-def _row(screen: Screen, service: ServiceStatus) -> list[str]:
+def _row(service: ServiceStatus) -> list[str]:
     queue = service.queue
     counts = [""] * 6
     if queue:
@@ -55,16 +55,16 @@ def _row(screen: Screen, service: ServiceStatus) -> list[str]:
         numbers = (sum(queue.waiting.values()), queue.in_flight, queue.served, queue.failed)
         counts = [*map(str, numbers), *times]
     rest = [_mb(service.memory_bytes), str(service.restarts)]
-    return [service.name, screen.translate(service.state), *counts, *rest]
+    return [service.name, _(service.state), *counts, *rest]
 
 
-def _workers(screen: Screen, queue: QueueStatus | None) -> list[str]:
+def _workers(queue: QueueStatus | None) -> list[str]:
     lines = []
     for worker in queue.workers if queue else ():
         facts = dict(worker.facts)
         memory = _mb(int(facts.pop("memory_bytes", 0)))
-        said = [f"{screen.translate(name)} {value}" for name, value in facts.items() if value != ""]
-        text = screen.translate(
+        known = [f"{_(FACTS.get(name, name))} {facts[name]}" for name in facts if facts[name] != ""]
+        text = _(
             "{name}: {busy} of {slots} at work, {served} served, {memory}",
             name=worker.name,
             busy=worker.in_flight,
@@ -72,7 +72,7 @@ def _workers(screen: Screen, queue: QueueStatus | None) -> list[str]:
             served=worker.served,
             memory=memory,
         )
-        lines.append(", ".join([f"  {text}", *said]))
+        lines.append(", ".join([f"  {text}", *known]))
     return lines
 
 

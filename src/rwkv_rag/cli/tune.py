@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
 from rwkv_rag.cli import tune_data, tuned
-from rwkv_rag.cli.options import Connect, Home, Json, Key, session
+from rwkv_rag.cli.options import SERVICES, Json, Session, Yes, with_session, with_settings
 from rwkv_rag.cli.screen import Screen, printable, printable_lines
-from rwkv_rag.cli.tune_options import with_settings
+from rwkv_rag.cli.usage import INTERRUPTED, Commands
 from rwkv_rag.errors import TuningFailed
 from rwkv_rag.i18n import N_, _
 from rwkv_rag.types import TuneEstimate, TuneJob, TuneSettings
@@ -23,17 +22,20 @@ if TYPE_CHECKING:
 
 LOOK_S = 0.5  # between two looks at a job that is followed
 OVERLAP = 4096  # characters of a log by which the place is found again
-INTERRUPTED = 130
 WIDE = 110  # columns from which a list of jobs says when they began
+LOGINS = (N_("logged in"), N_("not logged in"), N_("missing"))
+TITLES = (
+    *(N_("job"), N_("name"), N_("method"), N_("status"), N_("step"), N_("loss")),
+    *(N_("before"), N_("after"), N_("begun")),
+)
 UNFINISHED = ("waiting", "running")
 
 Id = Annotated[str, typer.Argument(help="Id of the job, or how it begins.")]
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Stay until the job ends.")]
-Base = Annotated[
-    str | None, typer.Option(help="Model to tune: builtin or an RWKV checkpoint (default: as set).")
-]
+Detach = Annotated[bool, typer.Option("--detach", help="Do not follow the job.")]
+BASE = "Model to tune: builtin or an RWKV checkpoint (default: as set)."
 
-app = typer.Typer(no_args_is_help=True)
+app = Commands(no_args_is_help=True)
 app.command("data")(tune_data.data)
 app.command("rows")(tune_data.rows)
 app.command("shelf")(tuned.shelf)
@@ -44,187 +46,116 @@ app.command("remove")(tuned.remove)
 
 
 @app.command("start")
+@with_session(*SERVICES, model=BASE)
 @with_settings
 def start(
-    ctx: typer.Context,
-    settings: TuneSettings,
-    model: Base = None,
-    detach: Annotated[bool, typer.Option("--detach", help="Do not follow the job.")] = False,
-    json: Json = False,
-    home: Home = None,
-    connect: Connect = None,
-    key: Key = None,
+    here: Session, settings: TuneSettings, detach: Detach = False, json: Json = False
 ) -> None:
     """Start a fine-tuning; it goes on if this command is ended."""
-    here = session(ctx, home, model, connect=connect, key=key)
-    with here.parts() as parts:
-        tuner = parts.tuner
+    with here.client() as client:
+        tuner = client.tuner
         chosen = replace(settings, base=here.settings.model)
-        # What does not fit is said by starting.
+        # What does not fit is an error of `start`.
         if not json and (needs := tuner.estimate(chosen)).fits:
             _show_estimate(here.screen.note, needs)
             _show_login(here.screen, settings)
         job = tuner.start(chosen)
         if not json:
             here.screen.note("job {id} has begun", id=job.id)
-        if not detach:
-            job = follow(here.screen, tuner, job.id)
-        if json:
-            here.screen.json(job_record(job))
-        _ended(here.screen, job, quiet=json)
+        _conclude(here.screen, tuner, job, detach=detach, json=json)
 
 
 @app.command("estimate")
+@with_session(*SERVICES, model=BASE)
 @with_settings
-def estimate(
-    ctx: typer.Context,
-    settings: TuneSettings,
-    model: Base = None,
-    json: Json = False,
-    home: Home = None,
-    connect: Connect = None,
-    key: Key = None,
-) -> None:
+def estimate(here: Session, settings: TuneSettings, json: Json = False) -> None:
     """Say what a fine-tuning would need, and start nothing."""
-    here = session(ctx, home, model, connect=connect, key=key)
-    with here.parts() as parts:
-        found = parts.tuner.estimate(replace(settings, base=here.settings.model))
+    with here.client() as client:
+        found = client.tuner.estimate(replace(settings, base=here.settings.model))
     if json:
-        return here.screen.json(
-            {**asdict(found), "cheaper": [*map(str, found.cheaper)], "fits": found.fits}
-        )
+        ways = [*map(str, found.cheaper)]
+        return here.screen.json({**asdict(found), "cheaper": ways, "fits": found.fits})
     _show_estimate(here.screen.say, found)
     _show_login(here.screen, settings)
 
 
 @app.command("list")
-def list_jobs(
-    ctx: typer.Context,
-    json: Json = False,
-    home: Home = None,
-    connect: Connect = None,
-    key: Key = None,
-) -> None:
+@with_session(*SERVICES)
+def list_jobs(here: Session, json: Json = False) -> None:
     """List the fine-tuning jobs, the newest first."""
-    here = session(ctx, home, connect=connect, key=key)
-    with here.parts() as parts:
-        jobs = parts.tuner.jobs()
+    with here.client() as client:
+        jobs = client.tuner.jobs()
     if json:
         return here.screen.json([job_record(job) for job in jobs])
     if not jobs:
         return here.screen.note(
             "no job yet; start one with `rwkv-rag tune start METHOD --data FILE`"
         )
-    here.screen.out.print(_table(here.screen, jobs))
+    _show_jobs(here.screen, jobs)
 
 
 @app.command("show")
-def show(
-    ctx: typer.Context,
-    id: Id,
-    follow_it: Follow = False,
-    json: Json = False,
-    home: Home = None,
-    connect: Connect = None,
-    key: Key = None,
-) -> None:
+@with_session(*SERVICES)
+def show(here: Session, id: Id, follow: Follow = False, json: Json = False) -> None:
     """Show a job: its settings, how far it is, and what it learned."""
-    here = session(ctx, home, connect=connect, key=key)
-    with here.parts() as parts:
-        tuner = parts.tuner
-        job = follow(here.screen, tuner, id) if follow_it else tuner.job(id)
-        if json:
-            return here.screen.json(job_record(job))
-        here.screen.out.print(_table(here.screen, [job]))
-        for name, value in asdict(job.settings).items():
-            here.screen.out.print(f"  {name:<14} {printable(str(value))}")
-        _show_login(here.screen, job.settings)
-        if job.reason:
-            here.screen.out.print(printable(_(job.reason)))
+    with here.client() as client:
+        job = _followed(here.screen, client.tuner, id) if follow else client.tuner.job(id)
+    if json:
+        return here.screen.json(job_record(job))
+    _show_jobs(here.screen, [job])
+    for name, value in asdict(job.settings).items():
+        here.screen.out.print(f"  {name:<14} {printable(str(value))}")
+    _show_login(here.screen, job.settings)
+    if job.reason:
+        here.screen.out.print(printable(_(job.reason)))
 
 
 @app.command("stop")
-def stop(
-    ctx: typer.Context, id: Id, home: Home = None, connect: Connect = None, key: Key = None
-) -> None:
+@with_session(*SERVICES)
+def stop(here: Session, id: Id) -> None:
     """Ask a job to write a checkpoint and end."""
-    here = session(ctx, home, connect=connect, key=key)
-    with here.parts() as parts:
-        tuner = parts.tuner
-        job = tuner.job(id)
-        tuner.stop(job.id)
-        here.screen.say("job {id} will stop after its step", id=job.id)
+    with here.client() as client:
+        job = client.tuner.job(id)
+        client.tuner.stop(job.id)
+    here.screen.say("job {id} will stop after its step", id=job.id)
 
 
 @app.command("resume")
-def resume(
-    ctx: typer.Context,
-    id: Id,
-    detach: Annotated[bool, typer.Option("--detach", help="Do not follow the job.")] = False,
-    json: Json = False,
-    home: Home = None,
-    connect: Connect = None,
-    key: Key = None,
-) -> None:
+@with_session(*SERVICES)
+def resume(here: Session, id: Id, detach: Detach = False, json: Json = False) -> None:
     """Go on from the last checkpoint of a job that was stopped, interrupted or failed."""
-    here = session(ctx, home, connect=connect, key=key)
-    with here.parts() as parts:
-        tuner = parts.tuner
-        job = tuner.resume(id)
+    with here.client() as client:
+        job = client.tuner.resume(id)
         if not json:
             here.screen.note("job {id} goes on from its last checkpoint", id=job.id)
-        if not detach:
-            job = follow(here.screen, tuner, job.id)
-        if json:
-            here.screen.json(job_record(job))
-        _ended(here.screen, job, quiet=json)
+        _conclude(here.screen, client.tuner, job, detach=detach, json=json)
 
 
 @app.command("forget")
-def forget(
-    ctx: typer.Context,
-    id: Id,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    json: Json = False,
-    home: Home = None,
-    connect: Connect = None,
-    key: Key = None,
-) -> None:
+@with_session(*SERVICES)
+def forget(here: Session, id: Id, yes: Yes = False, json: Json = False) -> None:
     """Delete a job that does not run, with its figures; what it made stays."""
-    here = session(ctx, home, connect=connect, key=key)
-    with here.parts() as parts:
-        tuner = parts.tuner
-        job = tuner.job(id)
-        asked = here.screen.translate(
-            "forget job {id} ({name})?", id=job.id, name=job.settings.name
-        )
-        if not yes and not typer.confirm(asked, err=True):
-            here.screen.note("nothing deleted")
-            raise typer.Exit(1)
-        tuner.forget(job.id)
-        if json:
-            return here.screen.json({"deleted": job.id})
-        here.screen.say("deleted {name}", name=job.id)
+    with here.client() as client:
+        job = client.tuner.job(id)
+        if not yes:
+            here.screen.confirm("forget job {id} ({name})?", id=job.id, name=job.settings.name)
+        client.tuner.forget(job.id)
+    if json:
+        return here.screen.json({"deleted": job.id})
+    here.screen.say("deleted {name}", name=job.id)
 
 
 @app.command("logs")
-def logs(
-    ctx: typer.Context,
-    id: Id,
-    follow_it: Follow = False,
-    home: Home = None,
-    connect: Connect = None,
-    key: Key = None,
-) -> None:
+@with_session(*SERVICES)
+def logs(here: Session, id: Id, follow: Follow = False) -> None:
     """Print what a job's process wrote."""
-    here = session(ctx, home, connect=connect, key=key)
-    with here.parts() as parts:
-        tuner, shown = parts.tuner, ""
+    with here.client() as client:
+        shown = ""
         while True:
-            job, text = tuner.job(id), tuner.logs(id)
+            job, text = client.tuner.job(id), client.tuner.logs(id)
             here.screen.out.print(printable_lines(added(shown, text)), end="")
             shown = text
-            if not follow_it or job.status not in UNFINISHED:
+            if not follow or job.status not in UNFINISHED:
                 return
             time.sleep(LOOK_S)
 
@@ -238,12 +169,12 @@ def added(before: str, now: str) -> str:
     return now if place < 0 else now[place + len(last) :]
 
 
-def follow(screen: Screen, tuner: Tuner, id: str) -> TuneJob:
+def _followed(screen: Screen, tuner: Tuner, id: str) -> TuneJob:
     """Watch a job to its end; Ctrl-C stops the watching and not the job."""
     try:
         with screen.progress("training") as bar:
             while (job := tuner.job(id)).status in UNFINISHED:
-                bar.show(job.step, job.steps or None, _said(screen, job))
+                bar.show(job.step, job.steps or None, _progress(job))
                 time.sleep(LOOK_S)
     except KeyboardInterrupt:
         screen.note(
@@ -261,10 +192,10 @@ def job_record(job: TuneJob) -> dict[str, Any]:
     return {**asdict(job), "settings": settings, "reason": str(job.reason or "")}
 
 
-def _said(screen: Screen, job: TuneJob) -> str:
+def _progress(job: TuneJob) -> str:
     if job.loss is None:
-        return screen.translate(job.status)
-    return screen.translate(
+        return _(job.status)
+    return _(
         "loss {loss:.3f}, {speed:,.0f} tok/s, {memory:.1f} GB",
         loss=job.loss,
         speed=job.tokens_per_s,
@@ -272,30 +203,38 @@ def _said(screen: Screen, job: TuneJob) -> str:
     )
 
 
-def _ended(screen: Screen, job: TuneJob, *, quiet: bool) -> None:
-    """Say how a job ended. Raises TuningFailed where it failed."""
+def _conclude(screen: Screen, tuner: Tuner, job: TuneJob, *, detach: bool, json: bool) -> None:
+    """Follow a job that was just started, and show how it ended. Raises where it failed."""
+    if not detach:
+        job = _followed(screen, tuner, job.id)
+    if json:
+        screen.json(job_record(job))
     if job.status == "failed":
         raise TuningFailed("job {id} failed: {reason}", id=job.id, reason=job.reason)
-    if quiet or job.status in UNFINISHED:
-        return
+    if not json and job.status not in UNFINISHED:
+        _show_result(screen, job)
+
+
+def _show_result(screen: Screen, job: TuneJob) -> None:
     if job.status != "done":
-        return screen.note(
+        screen.note(
             "job {id} is {status}; `rwkv-rag tune resume {id}` goes on",
             id=job.id,
-            status=screen.translate(job.status),
+            status=_(job.status),
         )
-    if job.after is None:
-        return screen.say(
+    elif job.after is None:
+        screen.say(
             "{name}: loss {loss} in the last step; no rows were held back to measure it on",
             name=job.settings.name,
             loss=_figure(job.loss),
         )
-    screen.say(
-        "{name}: loss {before} before, {after} after, on rows never trained on",
-        name=job.settings.name,
-        before=_figure(job.before),
-        after=_figure(job.after),
-    )
+    else:
+        screen.say(
+            "{name}: loss {before} before, {after} after, on rows never trained on",
+            name=job.settings.name,
+            before=_figure(job.before),
+            after=_figure(job.after),
+        )
 
 
 def _figure(value: float | None) -> str:
@@ -307,41 +246,34 @@ def _show_login(screen: Screen, settings: TuneSettings) -> None:
         return
     from rwkv_rag.tuning import tracking
 
-    screen.note("Weights & Biases: {login}", login=screen.translate(tracking.wandb_login()))
+    screen.note("Weights & Biases: {login}", login=_(tracking.wandb_login()))
 
 
-def _show_estimate(note: Callable[..., None], found: TuneEstimate) -> None:
-    note(
-        "{memory:.1f} GB of memory of {free:.1f} GB free; {trainable:,} numbers train",
+def _show_estimate(tell: Callable[..., None], found: TuneEstimate) -> None:
+    tell(
+        N_("{memory:.1f} GB of memory of {free:.1f} GB free; {trainable:,} numbers train"),
         memory=found.memory_bytes / 1e9,
         free=found.available_bytes / 1e9,
         trainable=found.trainable,
     )
     if found.seconds is not None:
-        note("about {minutes:.1f} minutes", minutes=found.seconds / 60)
+        tell(N_("about {minutes:.1f} minutes"), minutes=found.seconds / 60)
     for way in found.cheaper:
-        note("would fit with: {way}", way=way)
+        tell(N_("would fit with: {way}"), way=_(way))
 
 
-def _table(screen: Screen, jobs: list[TuneJob]) -> Table:
-    titles = [
-        *(N_("job"), N_("name"), N_("method"), N_("status"), N_("step"), N_("loss")),
-        *(N_("before"), N_("after"), N_("begun")),
-    ]
-    if screen.out.width < WIDE:  # ids and figures must not be cut
-        titles.pop()
-    table = Table(box=None, header_style="dim")
-    for title in titles:
-        table.add_column(screen.translate(title), no_wrap=title != "name", overflow="fold")
-    for job in jobs:
-        cells = (
+def _show_jobs(screen: Screen, jobs: Iterable[TuneJob]) -> None:
+    titles = TITLES if screen.out.width >= WIDE else TITLES[:-1]  # ids and figures are not cut
+    rows = [
+        (
             job.id,
             job.settings.name,
             job.settings.method,
-            screen.translate(job.status),
+            _(job.status),
             f"{job.step}/{job.steps}",
             *map(_figure, (job.loss, job.before, job.after)),
             job.created[:16].replace("T", " "),
-        )
-        table.add_row(*map(printable, cells[: len(titles)]))
-    return table
+        )[: len(titles)]
+        for job in jobs
+    ]
+    screen.table(titles, rows, wrapped="name")

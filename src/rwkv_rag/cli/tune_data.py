@@ -1,23 +1,24 @@
 """`rwkv-rag tune data` and `tune rows`: training rows as tokens, and rows from a knowledge base.
 
-Knows neither a row's form nor how questions are made.
+Knows neither the forms of a row nor how questions are made.
 """
 
 from __future__ import annotations
 
-import json as json_lines
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from enum import Enum
+from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from rwkv_rag.cli.options import Connect, Home, Json, Key, session
+from rwkv_rag.cli.options import SERVICES, Json, Session, with_session
 from rwkv_rag.cli.screen import Screen
 from rwkv_rag.errors import AlreadyExists, InputError, system_reason
+from rwkv_rag.i18n import _
 
 if TYPE_CHECKING:
     from rwkv_rag.tuning.dataset import Prepared
@@ -33,18 +34,13 @@ class Scored(str, Enum):
     all = "all"
 
 
-Base = Annotated[
-    str | None, typer.Option(help="Model whose vocabulary is used (default: the builtin one).")
-]
-
-
+@with_session(model="Model whose vocabulary is used (default: the builtin one).")
 def data(
-    ctx: typer.Context,
+    here: Session,
     file: Annotated[Path, typer.Argument(help="Rows: .jsonl, .jsonl.xz, .jsonl.gz, or a .bin.")],
     out: Annotated[
         Path | None, typer.Argument(help="What OUT.bin and OUT.idx are called; not for a .bin.")
     ] = None,
-    model: Base = None,
     scored: Annotated[
         Scored, typer.Option(help="What training learns: the answers, or every token.")
     ] = Scored.answers,
@@ -55,10 +51,8 @@ def data(
         int, typer.Option(min=2, help="Context length that the magic prime is told for.")
     ] = 512,
     json: Json = False,
-    home: Home = None,
 ) -> None:
     """Turn training rows into tokens (binidx), or check a .bin that is there already."""
-    here = session(ctx, home, model)
     prefix = _prefix(file, out)
     from rwkv_rag import app
     from rwkv_rag.tuning import binidx
@@ -74,13 +68,13 @@ def data(
         )
     prime = binidx.magic_prime(prepared.tokens, context)
     if json:
-        told = {**asdict(prepared), "prefix": str(prepared.prefix), "context": context}
-        return here.screen.json({**told, "magic_prime": prime, "my_exit_tokens": prepared.tokens})
+        return here.screen.json(_record(prepared, context, prime))
     _show(here.screen, prepared, context, prime)
 
 
+@with_session(*SERVICES, model="RWKV checkpoint that writes the questions.")
 def rows(
-    ctx: typer.Context,
+    here: Session,
     kb: Annotated[str, typer.Argument(help="Name of the knowledge base.")],
     out: Annotated[Path, typer.Argument(help="The .jsonl file to write.")],
     count: Annotated[int, typer.Option("--rows", min=1, help="How many rows at most.")] = 200,
@@ -89,36 +83,27 @@ def rows(
     ] = 0.2,
     passages: Annotated[int, typer.Option(min=1, max=10, help="Passages a row has at most.")] = 3,
     seed: Annotated[int, typer.Option(help="Another number makes other rows.")] = 0,
-    model: Annotated[
-        str | None, typer.Option(help="RWKV checkpoint that writes the questions.")
-    ] = None,
-    home: Home = None,
-    connect: Connect = None,
-    key: Key = None,
 ) -> None:
     """Make training rows from a knowledge base: questions, passages, answers, refusals."""
-    here = session(ctx, home, model, connect=connect, key=key)
     if out.exists():
         raise AlreadyExists("{out} exists already; choose another name or delete it", out=out)
     made, writer = 0, ""
     with (
-        here.parts(writes=True) as parts,
+        here.client(writes=True) as client,
         here.screen.progress("making rows", count) as bar,
     ):
-        events = parts.training_rows(
+        events = client.training_rows(
             kb, rows=count, refusals=refusals, passages=passages, seed=seed
         )
-        with _fresh(out) as file:
+        with _new_file(out) as file:
             for event in events:
                 bar.show(event.rows, count)
                 made, writer = event.rows, event.written_by
                 if event.row is not None:
-                    file.write(json_lines.dumps(event.row, ensure_ascii=False) + "\n")
+                    file.write(dumps(event.row, ensure_ascii=False) + "\n")
     if writer == "rules":
         here.screen.note("the model does not write; the questions were made by rule")
-    here.screen.say(
-        "{made} rows in {file}; read and edit them before use", made=made, file=str(out)
-    )
+    here.screen.say("{made} rows in {file}; read and edit them before use", made=made, file=out)
 
 
 def _prefix(file: Path, out: Path | None) -> Path:
@@ -138,7 +123,7 @@ def _prefix(file: Path, out: Path | None) -> Path:
 
 
 @contextmanager
-def _fresh(path: Path) -> Iterator[TextIO]:
+def _new_file(path: Path) -> Iterator[TextIO]:
     """A new text file; one that stays empty is not left behind, what was written is kept."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -153,14 +138,27 @@ def _fresh(path: Path) -> Iterator[TextIO]:
             path.unlink()
 
 
+def _record(prepared: Prepared, context: int, prime: int | None) -> dict[str, Any]:
+    return {
+        **asdict(prepared),
+        "prefix": str(prepared.prefix),
+        "skipped": [(number, str(reason)) for number, reason in prepared.skipped],
+        "context": context,
+        "magic_prime": prime,
+        "my_exit_tokens": prepared.tokens,
+    }
+
+
 def _show(screen: Screen, prepared: Prepared, context: int, prime: int | None) -> None:
     for number, reason in prepared.skipped[:SHOWN]:
-        screen.note("line {number} skipped: {reason}", style="yellow", number=number, reason=reason)
+        screen.note(
+            "line {number} skipped: {reason}", style="yellow", number=number, reason=_(reason)
+        )
     if prepared.bad:
         screen.note("{bad} bad lines skipped in all", style="yellow", bad=f"{prepared.bad:,}")
     screen.say(
         "{prefix}: {rows} rows, {tokens} tokens, {scored} of them learned, longest row {longest}",
-        prefix=str(prepared.prefix),
+        prefix=prepared.prefix,
         rows=f"{prepared.rows:,}",
         tokens=f"{prepared.tokens:,}",
         scored=f"{prepared.scored:,}",

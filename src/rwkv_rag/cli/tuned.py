@@ -10,26 +10,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
-from rwkv_rag.cli.options import Home, Json, session
-from rwkv_rag.cli.screen import Screen, printable
-from rwkv_rag.i18n import N_
+from rwkv_rag.cli.options import Json, Session, Yes, with_session
+from rwkv_rag.i18n import N_, _
 
 if TYPE_CHECKING:
     from rwkv_rag.rwkv.tuned import Tuned
 
 Name = Annotated[str, typer.Argument(help="Name of what was tuned.")]
-Base = Annotated[
-    str | None, typer.Option("--model", help="Model it belongs to (default: the builtin one).")
-]
+BASE = "Model it belongs to (default: the builtin one)."
+KINDS = (N_("state"), N_("adapter"), N_("model"))
+FORMS = (  # what `tuning` says that files of other programs hold
+    N_("a tuned state (time_state)"),
+    N_("a slim LoRA"),
+    N_("a LoRA in a folder of peft"),
+    N_("a PiSSA adapter"),
+    N_("a DiSHA (MiSS) adapter"),
+    N_("a DiSHA adapter of the mode bat"),
+    N_("an adapter of this program"),
+    N_("a state"),
+    N_("an adapter"),
+    N_("a whole model"),
+    N_("a LoRA in the names of RWKV-PEFT"),
+    N_("a DiSHA adapter in the names of RWKV-PEFT"),
+    N_("a folder of peft"),
+)
 
-COLUMNS = (N_("name"), N_("kind"), N_("method"), N_("base"), N_("steps"), N_("loss"))
 
-
-def shelf(ctx: typer.Context, json: Json = False, home: Home = None) -> None:
+@with_session()
+def shelf(here: Session, json: Json = False) -> None:
     """List what has been tuned and imported."""
-    here = session(ctx, home)
     from rwkv_rag import models
 
     things = models.shelf(here.settings).all()
@@ -37,16 +47,29 @@ def shelf(ctx: typer.Context, json: Json = False, home: Home = None) -> None:
         return here.screen.json([asdict(tuned) for tuned in things])
     if not things:
         return here.screen.note("nothing tuned yet; begin with `rwkv-rag tune start`")
-    here.screen.out.print(_table(here.screen, things))
+    here.screen.table(
+        [N_("name"), N_("kind"), N_("method"), N_("base"), N_("steps"), N_("loss")],
+        [
+            (
+                tuned.name,
+                _(tuned.kind),
+                tuned.method,
+                tuned.base_name,
+                tuned.steps or "",
+                _loss(tuned),
+            )
+            for tuned in things
+        ],
+    )
 
 
+@with_session(model=BASE)
 def import_file(
-    ctx: typer.Context,
+    here: Session,
     file: Annotated[
         Path, typer.Argument(help="A time_state, LoRA, PiSSA or DiSHA file, or a folder of peft.")
     ],
     name: Annotated[str, typer.Option("--name", help="What to call it.")],
-    model: Base = None,
     alpha: Annotated[
         float | None, typer.Option(help="Alpha a LoRA was trained with, where its file lacks it.")
     ] = None,
@@ -54,10 +77,8 @@ def import_file(
         Path | None, typer.Option("--init", help="First pairs of a PiSSA (init_pissa.pth).")
     ] = None,
     json: Json = False,
-    home: Home = None,
 ) -> None:
     """Take in a state or adapter that another program trained."""
-    here = session(ctx, home, model)
     from rwkv_rag import models
     from rwkv_rag.tuning import exports
 
@@ -69,45 +90,40 @@ def import_file(
         "imported {name} for {base}: {what}",
         name=name,
         base=tuned.base_name,
-        what=here.screen.translate(what),
+        what=_(what),
     )
 
 
+@with_session()
 def export(
-    ctx: typer.Context,
+    here: Session,
     name: Name,
     file: Annotated[
         Path,
         typer.Argument(help="FILE.safetensors, FILE.pth, or for an adapter a new folder (peft)."),
     ],
     json: Json = False,
-    home: Home = None,
 ) -> None:
     """Write a state or adapter for other programs."""
-    here = session(ctx, home)
     from rwkv_rag import models
     from rwkv_rag.tuning import exports
 
     written = exports.export(models.shelf(here.settings), name, file)
     if json:
         return here.screen.json({"written": str(file), **asdict(written)})
-    here.screen.say(
-        "wrote {file}: {what}", file=str(file), what=here.screen.translate(written.what)
-    )
+    here.screen.say("wrote {file}: {what}", file=file, what=_(written.what))
     if written.alpha is not None:
         here.screen.note("merge it with an alpha of {alpha}", alpha=written.alpha)
 
 
+@with_session(model=BASE)
 def merge(
-    ctx: typer.Context,
+    here: Session,
     name: Name,
     file: Annotated[Path, typer.Argument(help="The new model, FILE.safetensors.")],
-    model: Base = None,
     json: Json = False,
-    home: Home = None,
 ) -> None:
     """Write a whole model: the base with a state or adapter in it."""
-    here = session(ctx, home, model)
     from rwkv_rag import models
     from rwkv_rag.rwkv.checkpoint import load_checkpoint
     from rwkv_rag.tuning import exports
@@ -122,44 +138,20 @@ def merge(
     )
     if json:
         return here.screen.json({"written": str(file)})
-    here.screen.say("wrote {file}; use it with --model {file}", file=str(file))
+    here.screen.say("wrote {file}; use it with --model {file}", file=file)
 
 
-def remove(
-    ctx: typer.Context,
-    name: Name,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    json: Json = False,
-    home: Home = None,
-) -> None:
+@with_session()
+def remove(here: Session, name: Name, yes: Yes = False, json: Json = False) -> None:
     """Delete something tuned."""
-    here = session(ctx, home)
     from rwkv_rag import models
 
-    if not yes and not typer.confirm(here.screen.translate("delete {name}?", name=name), err=True):
-        here.screen.note("nothing deleted")
-        raise typer.Exit(1)
+    if not yes:
+        here.screen.confirm("delete {name}?", name=name)
     models.shelf(here.settings).remove(name)
     if json:
         return here.screen.json({"deleted": name})
     here.screen.say("deleted {name}", name=name)
-
-
-def _table(screen: Screen, things: list[Tuned]) -> Table:
-    table = Table(box=None, header_style="dim")
-    for title in COLUMNS:
-        table.add_column(screen.translate(title), no_wrap=True)
-    for tuned in things:
-        cells = (
-            tuned.name,
-            screen.translate(tuned.kind),
-            tuned.method,
-            tuned.base_name,
-            str(tuned.steps or ""),
-            _loss(tuned),
-        )
-        table.add_row(*map(printable, cells))
-    return table
 
 
 def _loss(tuned: Tuned) -> str:

@@ -1,4 +1,4 @@
-"""All checks in order, each behind a guard: whatever breaks becomes a finding."""
+"""All checks in order. What breaks a check becomes a finding, and the others go on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rwkv_rag import app
 from rwkv_rag.config import Settings
 from rwkv_rag.config.effective import Effective
 from rwkv_rag.config.ragq import Ragq
-from rwkv_rag.diagnosis import computer, configuration, data, extras, model, services, stored
+from rwkv_rag.diagnosis import computer, data, extras, model, services
 from rwkv_rag.diagnosis.finding import Finding, fail, ok
 from rwkv_rag.errors import RagError
 from rwkv_rag.i18n import N_
@@ -16,54 +16,57 @@ from rwkv_rag.i18n import N_
 
 def findings(load: Callable[[], Effective]) -> Iterator[Finding]:
     """Look at everything; a finding comes as soon as it is known. Never raises an Exception."""
-    yield from guarded("python", computer.python)
-    torch = list(guarded("torch", computer.torch))
+    yield from _guarded("python", computer.python)
+    torch = list(_guarded("torch", computer.torch))
     yield from torch
     computes = all(finding.state != "fail" for finding in torch)
     if computes:
-        yield from guarded("memory", computer.memory)
-    yield from guarded("extras", extras.extras)
+        yield from _guarded("memory", computer.memory)
+    yield from _guarded("extras", extras.extras)
     try:
         effective = load()
     except RagError as error:
-        yield fail("settings", N_("{why}"), why=error)
+        yield fail("settings", "{why}", why=error)
         return
-    yield from guarded("settings", lambda: configuration.configuration(effective))
+    if effective.file:
+        yield ok("settings", "{file} can be used", file=effective.file)
+    else:
+        yield ok("settings", "no ragq.yml; the defaults count")
     yield from _of_settings(effective.settings, effective.ragq, computes)
 
 
 def _of_settings(settings: Settings, ragq: Ragq, computes: bool) -> Iterator[Finding]:
     home = settings.home
-    yield from guarded("disk", lambda: computer.disk(home))
-    yield from guarded("clock", lambda: computer.clock(home))
-    yield from guarded("data", lambda: data.home(home))
-    yield from guarded("keys", lambda: data.keys(home))
+    yield from _guarded("disk", lambda: computer.disk(home))
+    yield from _guarded("clock", lambda: computer.clock(home))
+    yield from _guarded("data", lambda: data.home(home))
+    yield from _guarded("keys", lambda: data.keys(home))
     if computes:
-        yield from guarded("model", lambda: model.model(settings))
+        yield from _guarded("model", lambda: model.model(settings))
     if home.is_dir():  # nothing is made by looking
-        yield from guarded("services", lambda: _parts(settings, ragq))
+        yield from _guarded("services", lambda: _of_client(settings, ragq))
     else:
-        yield from guarded("ports", lambda: configuration.free_ports(ragq))
+        yield from _guarded("ports", lambda: services.free_ports(ragq))
 
 
-def _parts(settings: Settings, ragq: Ragq) -> Iterator[Finding]:
-    with app.open_client(settings) as parts:
-        yield from guarded("services", lambda: services.services(parts.supervision, ragq))
+def _of_client(settings: Settings, ragq: Ragq) -> Iterator[Finding]:
+    with app.open_client(settings) as client:
+        yield from _guarded("services", lambda: services.services(client.supervision, ragq))
         catalog = settings.catalog or settings.home / "catalog.sqlite3"
-        if parts.connected or catalog.exists():
-            yield from guarded("knowledge", lambda: stored.bases(parts.knowledge, parts.embedder))
+        if client.connected or catalog.exists():
+            yield from _guarded("knowledge", lambda: data.bases(client.knowledge, client.embedder))
         else:
-            yield ok("knowledge", stored.NOTHING)
-        if parts.connected or (settings.home / "jobs").is_dir():
-            yield from guarded("tuning", lambda: stored.jobs(parts.tuner))
+            yield data.NO_BASE
+        if client.connected or (settings.home / "jobs").is_dir():
+            yield from _guarded("tuning", lambda: data.jobs(client.tuner))
 
 
-def guarded(about: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
-    """What a check finds; what breaks it is the last thing found."""
+def _guarded(about: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """What a check finds; what breaks it is the last finding."""
     try:
         yield from check()
     except RagError as error:
-        yield fail(about, N_("{why}"), why=error)
+        yield fail(about, "{why}", why=error)
     except Exception as error:
-        why = f"{type(error).__name__}: {error}"
-        yield fail(about, N_("this check itself failed: {why}"), N_("please report it"), why=why)
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        yield fail(about, "this check itself broke: {why}", N_("please report it"), why=why)

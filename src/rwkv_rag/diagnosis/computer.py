@@ -11,24 +11,39 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from rwkv_rag.diagnosis.finding import Finding, State, fail, ok, warn
-from rwkv_rag.diagnosis.sizes import BYTES, RELEASED, largest
+from rwkv_rag.diagnosis.finding import Finding, State, fail, finding, ok, warn
 from rwkv_rag.i18n import N_
 
+LITTLE_DISK, MAKE_SPACE = N_("only {free} free at {folder}"), N_("make room on this disk")
+GPU = N_("{name}: {free} of {total} free; it is used for fine-tuning")
+MEMORY = N_("{free} of {total} free; the largest RWKV-7 that fits: {bf16} in bf16, {fp32} in fp32")
 OLDEST_PYTHON = (3, 10)
 SCARCE_MEMORY, LEAST_MEMORY = 1_500_000_000, 600_000_000
 SCARCE_DISK, LEAST_DISK = 2_000_000_000, 200_000_000
 AHEAD_S = 86_400.0
+RELEASED = {  # parameters of the RWKV-7 G1 models
+    "0.1B": 191_034_624,
+    "0.4B": 450_767_872,
+    "1.5B": 1_527_404_544,
+    "2.9B": 2_947_735_040,
+    "7.2B": 7_199_141_888,
+    "13.3B": 13_269_245_952,
+}
+BYTES = {"bf16": 2, "fp32": 4}
+WORKING = 1.1  # states of the answers being written and what a step computes, beside the weights
 
 
 def python() -> Iterator[Finding]:
     """The interpreter and the system."""
-    values = {"version": platform.python_version(), "system": platform.platform()}
-    if sys.version_info < OLDEST_PYTHON or sys.maxsize < 2**32:
-        advice = N_("install a 64-bit Python of version 3.10 or later")
-        yield fail("python", N_("Python {version} on {system}"), advice, **values)
-        return
-    yield ok("python", N_("Python {version} on {system}"), **values)
+    old = sys.version_info < OLDEST_PYTHON or sys.maxsize < 2**32
+    yield finding(
+        "fail" if old else "ok",
+        "python",
+        "Python {version} on {system}",
+        N_("install a 64-bit Python of version 3.10 or later") if old else "",
+        version=platform.python_version(),
+        system=platform.platform(),
+    )
 
 
 def torch() -> Iterator[Finding]:
@@ -36,32 +51,30 @@ def torch() -> Iterator[Finding]:
     try:
         import torch
     except Exception as error:  # a library of the system may be missing: OSError and others
-        advice = N_("pip install --force-reinstall torch")
-        yield fail("torch", N_("torch cannot be loaded: {why}"), advice, why=_line(error))
+        why = " ".join(str(error).split()) or type(error).__name__
+        again = "pip install --force-reinstall torch"
+        yield fail("torch", "torch cannot be loaded: {why}", again, why=why)
         return
-    values = {
-        "version": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "cores": os.cpu_count() or 1,
-    }
     yield ok(
-        "torch", N_("torch {version} on the CPU, {threads} threads of {cores} cores"), **values
+        "torch",
+        "torch {version} on the CPU, {threads} threads of {cores} cores",
+        version=torch.__version__,
+        threads=torch.get_num_threads(),
+        cores=os.cpu_count() or 1,
     )
     if torch.cuda.is_available():
         for number in range(torch.cuda.device_count()):
             free, total = torch.cuda.mem_get_info(number)
-            yield _room(
-                "gpu",
-                N_("{name}: {free} of {total} free; it is used for fine-tuning"),
-                free,
-                name=torch.cuda.get_device_name(number),
-                total=gigabytes(total),
-            )
+            name = torch.cuda.get_device_name(number)
+            yield _memory("gpu", GPU, free, name=name, total=gigabytes(total))
     elif shutil.which("nvidia-smi"):
-        advice = N_("install torch for your CUDA version: https://pytorch.org/get-started/locally")
-        yield warn("gpu", N_("there is an NVIDIA driver, but this torch cannot use it"), advice)
+        yield warn(
+            "gpu",
+            "there is an NVIDIA driver, but this torch cannot use it",
+            N_("install torch for your CUDA version: https://pytorch.org/get-started/locally"),
+        )
     else:
-        yield ok("gpu", N_("no GPU; everything runs on the CPU"))
+        yield ok("gpu", "no GPU; everything runs on the CPU")
 
 
 def memory() -> Iterator[Finding]:
@@ -71,37 +84,36 @@ def memory() -> Iterator[Finding]:
 
     from rwkv_rag.tuning.memory import available_bytes
 
-    free = available_bytes(torch.device("cpu"))
-    text = N_(
-        "{free} of {total} free; the largest RWKV-7 that fits: {bf16} in bf16, {fp32} in fp32"
-    )
-    yield _room("memory", text, free, total=gigabytes(psutil.virtual_memory().total))
+    total = gigabytes(psutil.virtual_memory().total)
+    yield _memory("memory", MEMORY, available_bytes(torch.device("cpu")), total=total)
 
 
 def disk(home: Path) -> Iterator[Finding]:
-    """Room where the data lies and where temporary files go."""
+    """Space where the data lies and where temporary files go."""
     for about, folder in (("disk", home), ("temporary", Path(tempfile.gettempdir()))):
         free = shutil.disk_usage(_existing(folder)).free
-        values = {"free": gigabytes(free), "folder": folder}
         if free >= SCARCE_DISK:
-            yield ok(about, N_("{free} free at {folder}"), **values)
+            yield ok(about, "{free} free at {folder}", free=gigabytes(free), folder=folder)
             continue
-        judge = fail if free < LEAST_DISK else warn
-        yield judge(
-            about, N_("only {free} free at {folder}"), N_("make room on this disk"), **values
-        )
+        state: State = "fail" if free < LEAST_DISK else "warn"
+        space = gigabytes(free)
+        yield finding(state, about, LITTLE_DISK, MAKE_SPACE, free=space, folder=folder)
 
 
 def clock(home: Path) -> Iterator[Finding]:
     """Files of the data directory from the future mean that the clock is, or was, wrong."""
     newest = max((_changed(path) for path in (home, *home.glob("*"))), default=0.0)
     now = time.strftime("%Y-%m-%d %H:%M")
-    if newest > time.time() + AHEAD_S:
-        then = time.strftime("%Y-%m-%d %H:%M", time.localtime(newest))
-        text = N_("the clock says {now}, and the data directory was changed at {then}")
-        yield warn("clock", text, N_("set the clock of this machine"), now=now, then=then)
+    if newest <= time.time() + AHEAD_S:
+        yield ok("clock", "the clock says {now}", now=now)
         return
-    yield ok("clock", N_("the clock says {now}"), now=now)
+    yield warn(
+        "clock",
+        "the clock says {now}, and the data directory was changed at {then}",
+        N_("set the clock of this machine"),
+        now=now,
+        then=time.strftime("%Y-%m-%d %H:%M", time.localtime(newest)),
+    )
 
 
 def gigabytes(size: int) -> str:
@@ -109,22 +121,38 @@ def gigabytes(size: int) -> str:
     return f"{size / 1e9:.1f} GB"
 
 
-def _room(about: str, text: str, free: int, **values: object) -> Finding:
+def needed_bytes(parameters: int, precision: str) -> int:
+    """What it takes to run a model in "bf16" or "fp32"."""
+    return int(parameters * BYTES[precision] * WORKING)
+
+
+def largest(free_bytes: int, precision: str) -> str:
+    """The largest released model that fits into so much memory; a dash where none does."""
+    fitting = [
+        name
+        for name, parameters in RELEASED.items()
+        if needed_bytes(parameters, precision) <= free_bytes
+    ]
+    return fitting[-1] if fitting else "–"
+
+
+def _memory(about: str, template: str, free: int, **values: object) -> Finding:
+    """Free memory of the machine or a GPU, with what each released model needs."""
     state: State = "ok"
     if free < SCARCE_MEMORY:
         state = "fail" if free < LEAST_MEMORY else "warn"
-    advice = N_("close other programs")
     fits = {precision: largest(free, precision) for precision in BYTES}
-    values = {"free": gigabytes(free), **fits, **values}
-    return Finding(about, state, text, "" if state == "ok" else advice, values, _table(free))
+    remedy = "" if state == "ok" else N_("close other programs")
+    values |= {"free": gigabytes(free), **fits}
+    return finding(state, about, template, remedy, table=_table(free), **values)
 
 
 def _table(free: int) -> tuple[tuple[str, ...], ...]:
     lines = [("RWKV-7", *BYTES, N_("fits"))]
-    for size in RELEASED:
-        needed = {precision: size.needed_bytes(precision) for precision in BYTES}
+    for name, parameters in RELEASED.items():
+        needed = {precision: needed_bytes(parameters, precision) for precision in BYTES}
         fits = " ".join(each for each, bytes in needed.items() if bytes <= free)
-        lines.append((size.name, *map(gigabytes, needed.values()), fits or "–"))
+        lines.append((name, *map(gigabytes, needed.values()), fits or "–"))
     return tuple(lines)
 
 
@@ -137,7 +165,3 @@ def _changed(path: Path) -> float:
         return path.lstat().st_mtime
     except OSError:
         return 0.0
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

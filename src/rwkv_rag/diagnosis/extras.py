@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib import metadata
 
-from rwkv_rag.diagnosis.finding import Finding, ok, warn
-from rwkv_rag.i18n import N_
+from rwkv_rag.diagnosis.finding import Finding, State, finding, ok
 
 EXTRAS = {
     "ui": ("streamlit",),
@@ -26,18 +25,14 @@ def extras() -> Iterator[Finding]:
 
 
 def _extra(extra: str, distributions: tuple[str, ...]) -> Finding:
-    versions = {name: _version(name) for name in distributions}
+    about, versions = f"[{extra}]", {name: _version(name) for name in distributions}
     missing = ", ".join(name for name, version in versions.items() if not version)
     if not missing:
         installed = ", ".join(f"{name} {version}" for name, version in versions.items())
-        return ok(f"[{extra}]", N_("installed: {installed}"), installed=installed)
-    text, advice = N_("not installed: {missing}"), N_("pip install 'rwkv-rag[{extra}]'")
-    judge = warn if extra in USUAL else _optional
-    return judge(f"[{extra}]", text, advice, missing=missing, extra=extra)
-
-
-def _optional(about: str, text: str, advice: str, **values: object) -> Finding:
-    return Finding(about, "ok", text, advice, values)
+        return ok(about, "installed: {installed}", installed=installed)
+    state: State = "warn" if extra in USUAL else "ok"
+    remedy = "pip install 'rwkv-rag[{extra}]'"
+    return finding(state, about, "not installed: {missing}", remedy, missing=missing, extra=extra)
 
 
 def _version(distribution: str) -> str:

@@ -1,49 +1,57 @@
-"""A finding of `rwkv-rag doctor`: what was checked, its state, and what to do about it."""
+"""A finding: one thing that was looked at, how it is, and what to do. Knows no check."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
+from rwkv_rag.errors import Message, message
 from rwkv_rag.i18n import N_
 
 State = Literal["ok", "warn", "fail"]
-SUBJECTS = (  # what `Finding.about` says, beside names that are the same in every language
-    *(N_("clock"), N_("data"), N_("disk"), N_("gpu"), N_("keys"), N_("knowledge"), N_("memory")),
-    *(N_("model"), N_("ports"), N_("python"), N_("services"), N_("settings"), N_("temporary")),
-    *(N_("torch"), N_("tuning")),
+
+SUBJECTS = (  # what is looked at; names of programs are the same in every language
+    *(N_("memory"), N_("disk"), N_("temporary"), N_("clock"), N_("settings"), N_("data")),
+    *(N_("keys"), N_("model"), N_("services"), N_("ports"), N_("knowledge"), N_("tuning")),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`text` and `advice` are English templates, translated where they are shown.
+    """What was found.
 
-    about    what was checked; the same in every language
-    advice   what to do; empty where nothing is to be done
-    values   fill both templates; errors and messages among them are translated too
-    table    further lines, the first of them the headings
+    about   what was looked at, the same in every language
+    text    how it is
+    remedy  what to do about it, often a command; empty where nothing is to be done
+    table   lines that belong to it, the first with their headings
     """
 
     about: str
     state: State
-    text: str
-    advice: str = ""
-    values: Mapping[str, object] = field(default_factory=dict)
+    text: Message
+    remedy: Message | None = None
     table: tuple[tuple[str, ...], ...] = ()
 
 
-def ok(about: str, text: str, /, **values: Any) -> Finding:
-    """As it should be."""
-    return Finding(about, "ok", text, values=values)
+def finding(
+    state: State,
+    about: str,
+    text: str,
+    remedy: str = "",
+    /,
+    *,
+    table: tuple[tuple[str, ...], ...] = (),
+    **values: object,
+) -> Finding:
+    """A finding of templates, which `values` fill."""
+    found = message(text, **values)
+    return Finding(about, state, found, message(remedy, **values) if remedy else None, table)
 
 
-def warn(about: str, text: str, advice: str, /, **values: Any) -> Finding:
-    """It works, but not as well or as safely as it could."""
-    return Finding(about, "warn", text, advice, values)
-
-
-def fail(about: str, text: str, advice: str = "", /, **values: Any) -> Finding:
-    """Something does not work until it is repaired."""
-    return Finding(about, "fail", text, advice, values)
+ok = partial(finding, "ok")
+"""It is as it should be."""
+warn = partial(finding, "warn")
+"""It works, and not as well or as safely as it could."""
+fail = partial(finding, "fail")
+"""Something will not work until it is mended."""

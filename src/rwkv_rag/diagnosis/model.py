@@ -11,16 +11,15 @@ from pathlib import Path
 from rwkv_rag import models
 from rwkv_rag.config import BUILTIN, FAKE, Settings
 from rwkv_rag.diagnosis.finding import Finding, fail, ok
-from rwkv_rag.i18n import N_
 
-AGAIN = N_("pip install --force-reinstall --no-deps rwkv-rag")
+REINSTALL = "pip install --force-reinstall --no-deps rwkv-rag"
 SENTENCE = "The gate closes at nine. 大门九点关闭。"
 
 
 def model(settings: Settings) -> Iterator[Finding]:
     """The model in the package always, and the one that writes where it is another."""
     if settings.model == FAKE:
-        yield ok("model", N_("stand-ins take the place of models (RWKV_RAG_MODEL=fake)"))
+        yield ok("model", "stand-ins take the place of models (RWKV_RAG_MODEL=fake)")
         return
     yield _builtin()
     if settings.model != BUILTIN:
@@ -32,17 +31,17 @@ def _builtin() -> Finding:
 
     for path in (models.BUILTIN_WEIGHTS, models.BUILTIN_VOCABULARY):
         if not path.is_file():
-            return fail("model", N_("{path} is missing"), AGAIN, path=path)
+            return fail("model", "{path} is missing", REINSTALL, path=path)
         if _recorded(path) not in ("", _digest(path)):
-            return fail("model", N_("{path} is not the file that was installed"), AGAIN, path=path)
+            return fail("model", "{path} is not the file that was installed", REINSTALL, path=path)
     vectors = RwkvEmbedder(models.builtin()).embed_queries([SENTENCE])
     length = float((vectors**2).sum()) ** 0.5
     if not abs(length - 1) < 1e-3:  # also where it is no number
         return fail(
-            "model", N_("the model in the package computes {length}, not 1"), AGAIN, length=length
+            "model", "the model in the package computes {length}, not 1", REINSTALL, length=length
         )
     digest = hashlib.sha256(models.BUILTIN_WEIGHTS.read_bytes()).hexdigest()[:12]
-    return ok("model", N_("builtin: loads and computes (sha256 {digest}…)"), digest=digest)
+    return ok("model", "builtin: loads and computes (sha256 {digest}…)", digest=digest)
 
 
 def _own(settings: Settings) -> Finding:
@@ -52,7 +51,7 @@ def _own(settings: Settings) -> Finding:
     shape = load_checkpoint(files.model).shape
     return ok(
         "model",
-        N_("{file}: RWKV-7, {layers} layers of width {width}"),
+        "{file}: RWKV-7, {layers} layers of width {width}",
         file=files.model,
         layers=shape.layers,
         width=shape.width,

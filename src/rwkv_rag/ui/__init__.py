@@ -1,4 +1,5 @@
 """The pages in the browser, made with Streamlit. Knows `app` and values; opens no store itself.
 
-`server` starts them, `main` is the script Streamlit runs, `chat` and `library` are the pages.
+`__main__` starts the server, `main` is the script that Streamlit runs for every session; `chat`,
+`knowledge`, `tuning` and `services` are the pages.
 """

@@ -6,9 +6,10 @@ from rwkv_rag.i18n import _
 
 
 def memory(size: int) -> str:
-    """ "1.4 GB", or megabytes below a tenth of that unit."""
-    gigabytes = size / 1e9
-    return f"{gigabytes:.1f} GB" if gigabytes >= 1 else f"{size / 1e6:.0f} MB"
+    """ "1.4 GB", "52 MB"; a dash for nothing."""
+    if not size:
+        return "–"
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
 
 
 def duration(seconds: float | None) -> str:

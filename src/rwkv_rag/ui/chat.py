@@ -11,11 +11,11 @@ import streamlit as st
 
 from rwkv_rag import app
 from rwkv_rag.i18n import _
+from rwkv_rag.rag import rewrite
 from rwkv_rag.rag.answering import Mode
-from rwkv_rag.rag.rewrite import TURNS, remembered
 from rwkv_rag.types import Answer, Citation, Delta, Hit
-from rwkv_rag.ui import parts, sources, writer
-from rwkv_rag.ui.notices import errors_shown
+from rwkv_rag.ui import backend, model_choice, sources
+from rwkv_rag.ui.session import errors_shown, remembered
 
 MODES: tuple[Mode, ...] = ("strict", "free")
 PERSON, BOOK = ":material/person:", ":material/menu_book:"
@@ -23,24 +23,26 @@ PERSON, BOOK = ":material/person:", ":material/menu_book:"
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the sidebar says."""
+    """The choices in the sidebar."""
 
     base: str
     mode: Mode
     top_k: int
-    writer: writer.Choice
+    model: model_choice.Choice
 
 
 def page() -> None:
     """Draw the page and answer the question just typed, if any."""
-    shared = parts.shared()
-    bases = [base.name for base in shared.knowledge.bases()]
-    _title()
+    client = backend.client()
+    bases = [base.name for base in client.knowledge.bases()]
+    claim = _("“Quotes only” answers are word for word. Nothing leaves this machine.")
+    st.html(sources.title_html(_("Ask your documents"), claim))
     if not bases:
         st.info(_("There is no knowledge base yet. Make one on the Knowledge page."))
         return
-    options = _options(bases, shared)
-    for question, answer in _turns():
+    options = _options(bases, client)
+    turns: list[tuple[str, Answer]] = st.session_state.setdefault("turns", [])
+    for question, answer in turns:
         _show_question(question)
         with st.chat_message("assistant", avatar=BOOK):
             st.html(sources.answer_html(answer))
@@ -49,39 +51,30 @@ def page() -> None:
         question = str(asked)
         _show_question(question)
         with st.chat_message("assistant", avatar=BOOK), errors_shown():
-            answer = _stream(shared, options, question)
+            answer = _stream(client, options, question, turns)
             _show_proof(question, answer)
-            _turns().append((question, answer))
+            turns.append((question, answer))
 
 
-def _turns() -> list[tuple[str, Answer]]:
-    turns: list[tuple[str, Answer]] = st.session_state.setdefault("turns", [])
-    return turns
-
-
-def _title() -> None:
-    claim = _("“Quotes only” answers are word for word. Nothing leaves this machine.")
-    st.html(sources.title_html(_("Ask your documents"), claim))
-
-
-def _options(bases: list[str], shared: app.Client) -> Options:
+def _options(bases: list[str], client: app.Client) -> Options:
+    names = {"strict": _("Quotes only"), "free": _("Free")}
     with st.sidebar:
         base = st.selectbox(_("Knowledge base"), bases, key="base")
         mode = st.radio(
             _("Answers"),
             MODES,
-            format_func=lambda mode: _("Quotes only") if mode == "strict" else _("Free"),
+            format_func=names.__getitem__,
             help=_("Quotes only: the exact words of your documents. Free: the model writes."),
             horizontal=True,
-            key="mode",
+            key=remembered("mode", "strict", MODES),
         )
         with errors_shown():  # a question can be asked all the same: its answer waits for a worker
-            st.session_state["writing"] = writer.chosen(shared.models, mode or "strict")
-        passages = st.slider(_("Passages"), 1, 20, parts.settings().top_k, key="top_k")
+            st.session_state["chosen_model"] = model_choice.choose(client.models, mode or "strict")
+        passages = st.slider(_("Passages"), 1, 20, backend.settings().top_k, key="top_k")
         if st.button(_("New chat"), icon=":material/add_comment:", width="stretch"):
             st.session_state["turns"] = []
-    writing = st.session_state.get("writing", writer.Choice("", ""))
-    return Options(base or bases[0], mode or "strict", passages, writing)
+    model = st.session_state.get("chosen_model", model_choice.Choice("", ""))
+    return Options(base or bases[0], mode or "strict", passages, model)
 
 
 def _show_question(question: str) -> None:
@@ -89,14 +82,16 @@ def _show_question(question: str) -> None:
         st.html(sources.text_html(question))
 
 
-def _stream(shared: app.Client, options: Options, question: str) -> Answer:
+def _stream(
+    client: app.Client, options: Options, question: str, turns: list[tuple[str, Answer]]
+) -> Answer:
     """Answer `question`, showing the text as it comes."""
-    history = [remembered(asked, answer) for asked, answer in _turns()[-TURNS:]]
+    history = [rewrite.remembered(asked, answer) for asked, answer in turns[-rewrite.TURNS :]]
     place, shown = st.empty(), ""
     place.caption(_("Looking for passages …"))
 
-    writer = shared.writer(options.writer.model, options.writer.tuned)
-    pipeline = shared.pipeline(writer)
+    writer = client.writer(options.model.model, options.model.tuned)
+    pipeline = client.pipeline(writer)
     for event in pipeline.answer(
         question, kb=options.base, mode=options.mode, history=history, top_k=options.top_k
     ):

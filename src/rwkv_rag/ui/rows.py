@@ -16,9 +16,8 @@ from rwkv_rag import app
 from rwkv_rag.errors import InputError, Message
 from rwkv_rag.i18n import _
 from rwkv_rag.knowledge.uploads import safe_name
-from rwkv_rag.ui import parts, table
-from rwkv_rag.ui.kept import keyed
-from rwkv_rag.ui.notices import errors_shown
+from rwkv_rag.ui import backend, table
+from rwkv_rag.ui.session import errors_shown, remembered
 from rwkv_rag.ui.sources import plain
 
 SUFFIXES = (".jsonl", ".jsonl.xz", ".jsonl.gz")
@@ -33,7 +32,7 @@ KINDS = ("base", "upload", "file")
 
 @dataclass
 class Draft:
-    """Rows under the user's hands. `records` are those in the table, `lines` what it says of them.
+    """Rows being edited. `records` are those in the table, `lines` how the table shows them.
 
     origin      the file they were read from, None for rows that were made here
     more        how many rows follow those in the table; None: not counted
@@ -50,7 +49,7 @@ class Draft:
     round: int = 0
 
     def add(self, record: table.Record) -> None:
-        """Put one more row under the others. Touches no session: see `_make`."""
+        """Add a row below the others. Touches no session: see `_make`."""
         self.lines.append(table.line(len(self.records), record))
         self.records.append(record)
 
@@ -77,7 +76,7 @@ def section() -> bool:
         KINDS,
         format_func=names.__getitem__,
         horizontal=True,
-        key=keyed("tune_source", "base", KINDS),
+        key=remembered("tune_source", "base", KINDS),
     )
     with errors_shown():
         {"base": _from_base, "upload": _from_upload, "file": _from_file}[kind or "base"]()
@@ -108,7 +107,7 @@ def _draft() -> Draft | None:
 
 
 def _begin(draft: Draft) -> None:
-    """Put `draft` on the table. A new round gives the table a new key, so old edits are gone."""
+    """Show `draft` in the table. A new round gives the table a new key, so old edits are gone."""
     last = _draft()
     draft.round = last.round + 1 if last else 0
     st.session_state["tune_draft"] = draft
@@ -120,40 +119,43 @@ def _kind_name(kind: str) -> str:
 
 
 def _from_base() -> None:
-    shared = parts.shared()
-    bases = [base.name for base in shared.knowledge.bases() if base.chunks]
+    client = backend.client()
+    bases = [base.name for base in client.knowledge.bases() if base.chunks]
     if not bases:
         st.info(_("No knowledge base has documents yet. Add some on the Knowledge page."))
         return
     left, middle, right = st.columns([2, 1, 1], vertical_alignment="bottom")
-    base = left.selectbox(_("Knowledge base"), bases, key=keyed("tune_base_name", bases[0], bases))
-    rows = middle.number_input(_("Rows"), 1, 10_000, step=10, key=keyed("tune_rows_wanted", 100))
+    base = left.selectbox(
+        _("Knowledge base"), bases, key=remembered("tune_base_name", bases[0], bases)
+    )
+    wanted = remembered("tune_rows_wanted", 100)
+    rows = middle.number_input(_("Rows"), 1, 10_000, step=10, key=wanted)
     refusals = right.number_input(
         _("Refusals (%)"),
         0,
         90,
         step=5,
-        key=keyed("tune_refusals", 15),
+        key=remembered("tune_refusals", 15),
         help=_("Rows whose passages hold no answer: the model learns to say so."),
     )
     st.caption(
         _("A question is written for a sentence, and kept if search finds the sentence by it.")
     )
     if st.button(_("Make rows"), type="primary", icon=":material/auto_awesome:"):
-        _make(shared, base or bases[0], int(rows), int(refusals) / 100)
+        _make(client, base or bases[0], int(rows), int(refusals) / 100)
 
 
-def _make(shared: app.Client, base: str, wanted: int, refusals: float) -> None:
-    """Make rows, telling each as it comes.
+def _make(client: app.Client, base: str, wanted: int, refusals: float) -> None:
+    """Make rows, showing each as it comes.
 
-    Any click ends this run at its next word to the page or the session. So the draft is in the
-    session from its first row on, and gets each row before anything else is said.
+    Any click ends this run at its next call of Streamlit. So the draft is in the session from its
+    first row on, and gets each row before the page shows anything of it.
     """
     draft = Draft(base, [])
     bar = st.progress(0.0, _("Making rows …"))
     st.button(_("Stop here"), icon=":material/stop_circle:")
     place = st.empty()
-    for event in shared.training_rows(base, rows=wanted, refusals=refusals):
+    for event in client.training_rows(base, rows=wanted, refusals=refusals):
         if event.row is not None:
             draft.add(dict(event.row))
             if len(draft.records) == 1:
@@ -198,7 +200,9 @@ def _from_upload() -> None:
 
 
 def _from_file() -> None:
-    given = st.text_input(_("Path of a .jsonl, .jsonl.xz or .bin file"), key=keyed("tune_path", ""))
+    given = st.text_input(
+        _("Path of a .jsonl, .jsonl.xz or .bin file"), key=remembered("tune_path", "")
+    )
     if not st.button(_("Read"), disabled=not given.strip(), icon=":material/file_open:"):
         return
     path = Path(given.strip()).expanduser()
@@ -285,15 +289,15 @@ def _problems(draft: Draft) -> bool:
     """Show the bad lines; whether they are to be skipped."""
     if not draft.bad:
         return False
-    said = [_("{count} lines cannot be used:", count=draft.bad)]
-    said += [
-        _("line {number}: {reason}", number=number, reason=reason)
+    text = [_("{count} lines cannot be used:", count=draft.bad)]
+    text += [
+        _("line {number}: {reason}", number=number, reason=_(reason))
         for number, reason in draft.problems
     ]
     if draft.bad > len(draft.problems):
-        said.append("…")
-    st.warning("  \n".join(plain(each) for each in said), icon=":material/warning:")
-    return st.checkbox(_("Skip bad lines"), key=keyed("tune_skip", False))
+        text.append("…")
+    st.warning("  \n".join(plain(each) for each in text), icon=":material/warning:")
+    return st.checkbox(_("Skip bad lines"), key=remembered("tune_skip", False))
 
 
 def _size(draft: Draft) -> str:
@@ -339,7 +343,7 @@ def _all(edited: Sequence[table.Record], draft: Draft) -> Iterator[table.Record]
 
 def _free(name: str) -> Path:
     """A path of its own under the home: rows that a run may go on from are never overwritten."""
-    folder = parts.settings().home / "rows"
+    folder = backend.settings().home / "rows"
     stem, dot, ending = name.partition(".")
     numbered = (f"{stem}{'' if n == 1 else f'-{n}'}{dot}{ending}" for n in range(1, 10_000))
     return next(folder / each for each in numbered if not (folder / each).exists())

@@ -1,51 +1,46 @@
 """The runs of the tuning page: how far they are, their loss live, stop, resume, compare, use.
 
-Knows the Tuner Protocol. A run has a process of its own: the page only looks at it, so it may be
-closed and finds the run again.
+Knows the Tuner Protocol. A run is a process of its own, which goes on when the page is closed.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import accumulate
 from typing import Any
 
 import streamlit as st
 
 from rwkv_rag.i18n import _
 from rwkv_rag.types import JobStatus, TuneJob
-from rwkv_rag.ui import amounts, chat, curve, parts
-from rwkv_rag.ui.kept import keyed, put
-from rwkv_rag.ui.notices import errors_shown
-from rwkv_rag.ui.recipe import method_name
+from rwkv_rag.ui import amounts, backend, chat
+from rwkv_rag.ui.method import method_name
+from rwkv_rag.ui.session import errors_shown, fragment, preset, remembered
 from rwkv_rag.ui.sources import plain, section_html
 
 LIVE: tuple[JobStatus, ...] = ("waiting", "running")
 EVERY_S = 1.5
 LOG_LINES = 200
+POINTS = 400
+"""Points drawn of a run; more only make the browser slow."""
+COLOURS = ("#0f766e", "#d97706")
+
+Metrics = Sequence[Mapping[str, float]]
+Point = dict[str, Any]
+"""A value of the chart: a step with its loss and mean, or a loss with the name of its mark."""
 
 
 def section() -> None:
     """Draw the runs; while one is live they are drawn again every `EVERY_S` seconds."""
-    live = any(job.status in LIVE for job in parts.shared().tuner.jobs())
-    st.fragment(_watched, run_every=EVERY_S if live else None)(live)
-
-
-def status_name(status: JobStatus) -> str:
-    """A status in the session's language."""
-    return {
-        "waiting": _("waiting"),
-        "running": _("running"),
-        "stopped": _("stopped"),
-        "interrupted": _("interrupted"),
-        "failed": _("failed"),
-        "done": _("finished"),
-    }[status]
+    live = any(job.status in LIVE for job in backend.client().tuner.jobs())
+    fragment(_watched, live, every_s=EVERY_S if live else None)
 
 
 def _watched(live: bool) -> None:
     """One drawing of the runs; the whole page is drawn anew when the last live one has ended."""
-    jobs = parts.shared().tuner.jobs()
+    jobs = backend.client().tuner.jobs()
     if not jobs:
         st.info(_("No run yet. Choose rows and a method, and start one."))
         return
@@ -62,17 +57,17 @@ def _details(jobs: Sequence[TuneJob]) -> None:
     left, right = st.columns([3, 2])
     ids = list(by_id)
     chosen = left.selectbox(
-        _("Run"), ids, format_func=titles.__getitem__, key=keyed("tune_run", ids[0], ids)
+        _("Run"), ids, format_func=titles.__getitem__, key=remembered("tune_run", ids[0], ids)
     )
     others = ["", *(id for id in ids if id != chosen)]
     other = right.selectbox(
         _("Compare with"),
         others,
         format_func=lambda id: titles.get(id, "–"),
-        key=keyed("tune_other", "", others),
+        key=remembered("tune_other", "", others),
     )
     job = by_id[chosen or ids[0]]
-    tuner = parts.shared().tuner
+    tuner = backend.client().tuner
     known = [(each, tuner.metrics(each.id)) for each in (job, by_id.get(other or "")) if each]
     log = tuner.logs(job.id)
     _progress(job)
@@ -84,7 +79,7 @@ def _details(jobs: Sequence[TuneJob]) -> None:
 
 
 def _title(job: TuneJob) -> str:
-    """Without words: a list keeps the one chosen as it was written when the language changes."""
+    """Without words: a list keeps its choice as it was written when the language changes."""
     return f"{job.settings.name} · {_local_time(job.created)}"
 
 
@@ -100,12 +95,12 @@ def _progress(job: TuneJob) -> None:
     reason = _(job.reason)
     share = min(1.0, job.step / job.steps) if job.steps else 0.0
     place = _("step {step} of {steps}", step=f"{job.step:,}", steps=f"{job.steps:,}")
-    st.progress(share, f"{status_name(job.status)} · {place}")
+    st.progress(share, f"{_(job.status)} · {place}")
     if job.status == "failed":
-        st.error(plain(reason or _("It ended without a word.")), icon=":material/error:")
+        st.error(plain(reason or _("It ended without giving a reason.")), icon=":material/error:")
     elif job.status == "interrupted":
-        said = reason or _("Its process ended early. Resume goes on from the last checkpoint.")
-        st.warning(plain(said), icon=":material/warning:")
+        early = _("Its process ended early. Resume goes on from the last checkpoint.")
+        st.warning(plain(reason or early), icon=":material/warning:")
 
 
 def _numbers(job: TuneJob) -> None:
@@ -125,7 +120,7 @@ def _numbers(job: TuneJob) -> None:
     third.metric(_("Tokens/s"), _speed(job))
     left = job.eta_s if job.status in LIVE else None
     fourth.metric(_("Time left"), amounts.duration(left))
-    fifth.metric(_("Memory"), amounts.memory(job.memory_bytes) if job.memory_bytes else "–")
+    fifth.metric(_("Memory"), amounts.memory(job.memory_bytes))
 
 
 def _speed(job: TuneJob) -> str:
@@ -136,12 +131,11 @@ def _actions(job: TuneJob) -> None:
     if job.status in LIVE:
         _stop_button(job)
     elif job.status == "done":
-        said = _("Use in chat")
-        if st.button(said, type="primary", icon=":material/forum:", key="tune_use"):
+        if st.button(_("Use in chat"), type="primary", icon=":material/forum:", key="tune_use"):
             use_in_chat(job)
     elif st.button(_("Resume"), type="primary", icon=":material/play_arrow:", key="tune_resume"):
         _stopping().discard(job.id)
-        parts.shared().tuner.resume(job.id)
+        backend.client().tuner.resume(job.id)
         st.rerun()
     if job.status not in LIVE:
         _forget(job)
@@ -157,7 +151,7 @@ def _forget(job: TuneJob) -> None:
     st.warning(plain(_("Forget the run {name}? What it made is kept.", name=name)))
     yes, no = st.columns(2)
     if yes.button(_("Yes, forget"), type="primary", width="stretch", key="tune_forget_yes"):
-        parts.shared().tuner.forget(job.id)
+        backend.client().tuner.forget(job.id)
         del st.session_state["forgetting"]
         st.rerun()
     if no.button(_("Cancel"), width="stretch", key="tune_forget_no"):
@@ -167,9 +161,9 @@ def _forget(job: TuneJob) -> None:
 
 def _stop_button(job: TuneJob) -> None:
     asked = job.id in _stopping()
-    said = _("Stopping …") if asked else _("Stop")
-    if st.button(said, icon=":material/stop_circle:", disabled=asked, key="tune_stop"):
-        parts.shared().tuner.stop(job.id)
+    label = _("Stopping …") if asked else _("Stop")
+    if st.button(label, icon=":material/stop_circle:", disabled=asked, key="tune_stop"):
+        backend.client().tuner.stop(job.id)
         _stopping().add(job.id)
         st.rerun()
 
@@ -181,33 +175,103 @@ def _stopping() -> set[str]:
 
 def use_in_chat(job: TuneJob) -> None:
     """Open the chat with what the job made chosen, in free answers, on the model it belongs to."""
-    st.session_state["tuned"] = job.settings.name
-    st.session_state["mode"] = "free"
-    for writer in parts.shared().models.writers():
+    preset("tuned", job.settings.name)
+    preset("mode", "free")
+    for writer in backend.client().models.writers():
         if writer.model == job.settings.base:
-            put("model", writer.name)
+            preset("model", writer.name)
     st.switch_page(st.Page(chat.page, url_path="chat"))
 
 
-def _curves(known: Sequence[tuple[TuneJob, Sequence[Mapping[str, float]]]]) -> None:
-    names = _names([job for job, _ in known])
-    curves = [
-        curve.curve(name, metrics, total=job.steps, before=job.before, after=job.after)
+def _curves(known: Sequence[tuple[TuneJob, Metrics]]) -> None:
+    names = _names([job for job, _metrics in known])
+    points = [
+        point
         for name, (job, metrics) in zip(names, known, strict=True)
+        for point in [*curve(name, metrics), *held_out(name, job)]
     ]
-    if not any(each.steps for each in curves):
+    if not any("mean" in point for point in points):
         st.caption(_("The loss is drawn here as soon as there is a step."))
         return
-    labels = curve.Labels(
-        step=_("step"),
-        loss=_("loss"),
-        run=_("Run"),
-        held_out=_("Held-out loss"),
-        before=_("before"),
-        after=_("after"),
-    )
-    st.vega_lite_chart(curve.values(curves, labels), curve.spec(curves, labels), width="stretch")
+    total = max(job.steps for job, _metrics in known)
+    st.altair_chart(chart(points, names, total), width="stretch")
     st.caption(_("Thin: each step. Strong: running mean. Diamonds: rows held out."))
+
+
+def curve(name: str, metrics: Metrics, *, points: int = POINTS) -> list[Point]:
+    """A run's loss by its steps, averaged to at most `points`, with a running mean over it.
+
+    What is no number is left out.
+    """
+    known = [(int(each["step"]), float(each["loss"])) for each in metrics if "loss" in each]
+    known = [(step, loss) for step, loss in known if math.isfinite(loss)]
+    size = max(1, math.ceil(len(known) / points))
+    buckets = [known[start : start + size] for start in range(0, len(known), size)]
+    steps = [bucket[-1][0] for bucket in buckets]
+    losses = [sum(loss for _step, loss in bucket) / len(bucket) for bucket in buckets]
+    return [
+        {"run": name, "step": step, "loss": loss, "mean": mean}
+        for step, loss, mean in zip(steps, losses, running_mean(losses), strict=True)
+    ]
+
+
+def running_mean(values: Sequence[float]) -> list[float]:
+    """The mean over about a tenth of the values around each; at the ends over what is there.
+
+    As many before as behind, so that the curve does not lag behind a loss that falls.
+    """
+    reach = max(1, min(20, len(values) // 20))
+    sums = [0.0, *accumulate(values)]
+    means = []
+    for place in range(len(values)):
+        near = min(reach, place, len(values) - 1 - place)
+        means.append((sums[place + near + 1] - sums[place - near]) / (2 * near + 1))
+    return means
+
+
+def held_out(name: str, job: TuneJob) -> list[Point]:
+    """The losses on rows held out, before the first step and after the last one."""
+    marks = ((0, job.before, _("before")), (job.step, job.after, _("after")))
+    return [
+        {"run": name, "step": step, "loss": loss, "mark": mark}
+        for step, loss, mark in marks
+        if loss is not None and math.isfinite(loss)
+    ]
+
+
+def chart(points: Sequence[Point], names: Sequence[str], total: int) -> Any:
+    """The loss of the runs `names` over `total` steps: one colour each, as an Altair chart."""
+    import altair as alt
+
+    def loss(field: str) -> Any:
+        return alt.Y(field, type="quantitative", title=_("loss"), scale=alt.Scale(zero=False))
+
+    tips = [alt.Tooltip("run:N", title=_("Run")), alt.Tooltip("step:Q", title=_("step"))]
+    tips.append(alt.Tooltip("loss:Q", title=_("loss"), format=".3f"))
+    data = alt.Data(values=list(points))  # type: ignore[no-untyped-call]
+    base = alt.Chart(data).encode(
+        x=alt.X(
+            "step:Q",
+            title=_("step"),
+            axis=alt.Axis(tickMinStep=1, grid=False),
+            scale=alt.Scale(domain=[0, max(1, total)], nice=False),
+        ),
+        color=alt.Color(
+            "run:N",
+            scale=alt.Scale(domain=list(names), range=list(COLOURS[: len(names)])),
+            legend=alt.Legend(orient="top", title=None) if len(names) > 1 else None,
+        ),
+        tooltip=tips,
+    )
+    lines = base.transform_filter("isValid(datum.mean)")
+    marks = base.transform_filter("isValid(datum.mark)")
+    return alt.layer(
+        lines.mark_line(strokeWidth=1, opacity=0.35).encode(y=loss("loss")),
+        lines.mark_line(strokeWidth=2.6, interpolate="monotone").encode(y=loss("mean")),
+        marks.mark_point(shape="diamond", size=140, filled=True, opacity=1).encode(
+            y=loss("loss"), tooltip=[*tips, alt.Tooltip("mark:N", title=_("Held-out loss"))]
+        ),
+    ).properties(height=330)
 
 
 def _names(jobs: Sequence[TuneJob]) -> list[str]:
@@ -235,11 +299,11 @@ def _row(job: TuneJob, done: str) -> dict[str, Any]:
     return {
         _("name"): job.settings.name,
         _("method"): method_name(job.settings.method),
-        _("status"): status_name(job.status),
+        _("status"): _(job.status),
         done: job.step / job.steps if job.steps else 0.0,
         _("loss"): amounts.loss(job.loss),
         _("before"): amounts.loss(job.before),
         _("after"): amounts.loss(job.after),
         _("tokens/s"): _speed(job),
-        _("memory"): amounts.memory(job.memory_bytes) if job.memory_bytes else "–",
+        _("memory"): amounts.memory(job.memory_bytes),
     }

@@ -12,15 +12,15 @@ import streamlit as st
 
 from rwkv_rag.i18n import _
 from rwkv_rag.interfaces import Supervision
-from rwkv_rag.types import QueueStatus, ServiceState, ServiceStatus
-from rwkv_rag.ui import amounts, parts
-from rwkv_rag.ui.notices import errors_shown
+from rwkv_rag.types import QueueStatus, ServiceStatus
+from rwkv_rag.ui import amounts, backend
+from rwkv_rag.ui.session import errors_shown, fragment
 from rwkv_rag.ui.sources import plain, section_html, title_html
 
 EVERY_S = 2.0
 STYLE = "<style>.stMainBlockContainer {max-width: 62rem;}</style>"
-ITSELF = "ui"
-"""Who restarts the pages from a page would not see the end of it."""
+OWN = "ui"
+"""The service of the pages; a page that restarts it would not see the end of that."""
 
 
 def page() -> None:
@@ -28,25 +28,14 @@ def page() -> None:
     st.html(STYLE)
     claim = _("Each service has a queue, and workers in processes of their own.")
     st.html(title_html(_("Services"), claim))
-    shared = parts.shared()
-    supervision = shared.supervision
+    client = backend.client()
+    supervision = client.supervision
     if supervision is None:
         here = _("Everything runs in this process. Services are started with: rwkv-rag up")
         away = _("The services run elsewhere; look at them there: rwkv-rag status")
-        st.info(away if shared.connected else here)
+        st.info(away if client.connected else here)
         return
-    st.fragment(_watched, run_every=EVERY_S)(supervision)
-
-
-def state_name(state: ServiceState) -> str:
-    """A state in the session's language."""
-    return {
-        "starting": _("starting"),
-        "ready": _("ready"),
-        "restarting": _("restarting"),
-        "stopped": _("stopped"),
-        "failed": _("failed"),
-    }[state]
+    fragment(_watched, supervision, every_s=EVERY_S)
 
 
 def _watched(supervision: Supervision) -> None:
@@ -56,35 +45,26 @@ def _watched(supervision: Supervision) -> None:
         st.dataframe([_row(service) for service in services], hide_index=True, width="stretch")
         _reasons(services)
         _workers(services)
-        _restart(supervision, [each.name for each in services if each.name != ITSELF])
+        _restart(supervision, [each.name for each in services if each.name != OWN])
 
 
 def _row(service: ServiceStatus) -> dict[str, Any]:
     return {
         _("service"): service.name,
-        _("state"): state_name(service.state),
+        _("state"): _(service.state),
         **_queue(service.queue),
-        _("memory"): amounts.memory(service.memory_bytes) if service.memory_bytes else "–",
+        _("memory"): amounts.memory(service.memory_bytes),
         _("restarts"): str(service.restarts),
     }
 
 
 def _queue(queue: QueueStatus | None) -> dict[str, str]:
     """The columns that only a service with a queue fills."""
-    names = [
-        _("queue"),
-        _("workers"),
-        _("in flight"),
-        _("p50"),
-        _("p95"),
-        _("model"),
-    ]
-    return dict(zip(names, _figures(queue) if queue else ["–"] * len(names), strict=True))
-
-
-def _figures(queue: QueueStatus) -> Sequence[str]:
+    titles = [_("queue"), _("workers"), _("in flight"), "p50", "p95", _("model")]
+    if queue is None:
+        return dict.fromkeys(titles, "–")
     models = {str(worker.facts.get("model") or "") for worker in queue.workers} - {""}
-    return [
+    figures = [
         f"{sum(queue.waiting.values()):,}",
         str(len(queue.workers)),
         str(queue.in_flight),
@@ -92,14 +72,14 @@ def _figures(queue: QueueStatus) -> Sequence[str]:
         amounts.latency(queue.latency_s.get("p95")),
         ", ".join(sorted(models)) or "–",
     ]
+    return dict(zip(titles, figures, strict=True))
 
 
 def _reasons(services: Sequence[ServiceStatus]) -> None:
     for service in services:
         if service.reason:
-            said = f"{service.name}: {_(service.reason)}"
             show = st.error if service.state == "failed" else st.warning
-            show(plain(said), icon=":material/warning:")
+            show(plain(f"{service.name}: {_(service.reason)}"), icon=":material/warning:")
 
 
 def _workers(services: Sequence[ServiceStatus]) -> None:
@@ -110,7 +90,7 @@ def _workers(services: Sequence[ServiceStatus]) -> None:
             _("worker"): worker.name,
             _("in flight"): f"{worker.in_flight}/{worker.slots}",
             _("served"): worker.served,
-            _("memory"): _memory(worker.facts.get("memory_bytes")),
+            _("memory"): amounts.memory(int(worker.facts.get("memory_bytes") or 0)),
             _("device"): str(worker.facts.get("device") or "–"),
             _("heard"): _("{seconds:.1f} s", seconds=worker.heard_s),
         }
@@ -124,12 +104,8 @@ def _workers(services: Sequence[ServiceStatus]) -> None:
         st.caption(_("No worker has joined yet."))
 
 
-def _memory(size: object) -> str:
-    return amounts.memory(int(size)) if isinstance(size, (int, float)) and size else "–"
-
-
 def _restart(supervision: Supervision, names: Sequence[str]) -> None:
-    """Buttons, and the way of a restart from state to state until it is done."""
+    """Buttons that restart a service, and wait until it has."""
     st.html(section_html(_("Restart")))
     st.caption(_("Requests wait meanwhile; the other services keep working."))
     places = st.columns(max(4, len(names)))
@@ -142,4 +118,4 @@ def _restart(supervision: Supervision, names: Sequence[str]) -> None:
         with st.spinner(_("Restarting {name} …", name=name)):
             for status in supervision.restart(name):
                 last = status
-        st.success(plain(f"{name}: {state_name(last.state)}"))
+        st.success(plain(f"{name}: {_(last.state)}"))

@@ -1,6 +1,6 @@
 """The tuning page: rows, method, runs; three steps, and each can be looked at again.
 
-Knows the order of the steps. What a step is lies in `rows`, `recipe` and `runs`.
+Knows the order of the steps. What happens in a step is in `rows`, `method` and `runs`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from rwkv_rag.i18n import _
-from rwkv_rag.ui import parts, recipe, rows, runs
-from rwkv_rag.ui.kept import keyed, put
-from rwkv_rag.ui.notices import say_later, show_notices
+from rwkv_rag.ui import backend, method, rows, runs
+from rwkv_rag.ui.session import notify, preset, remembered, show_notices
 from rwkv_rag.ui.sources import title_html
 
 Step = Literal["rows", "method", "runs"]
@@ -38,12 +37,12 @@ def page() -> None:
     st.html(STYLE)
     claim = _("Teach the model from rows of questions and answers, and use it in the chat.")
     st.html(title_html(_("Tuning"), claim))
-    with st.container():  # a place of their own: what follows stays where it is when they go
+    with st.container():  # what follows keeps its place when the notices disappear
         show_notices()
     if "tune_next" in st.session_state:
-        put("tune_step", st.session_state.pop("tune_next"))
+        preset("tune_step", st.session_state.pop("tune_next"))
     step = _choose_step()
-    with _fresh(step):
+    with _place(step):
         if step == "rows":
             if rows.section():
                 _go("method")
@@ -53,16 +52,16 @@ def page() -> None:
             runs.section()
 
 
-def _fresh(step: Step) -> DeltaGenerator:
-    """The place of a step: emptied when the step changed, or the one before would shine through
-    until this one is drawn; otherwise kept as it is, so that nothing flickers.
+def _place(step: Step) -> DeltaGenerator:
+    """The container of a step. It is emptied when the step has changed: the browser would show the
+    last step until this one is drawn. Otherwise it is kept, so that nothing flickers.
     """
     changed = st.session_state.get("tune_drawn") != step
     st.session_state["tune_drawn"] = step
     if not changed:
         return st.container()
     place = st.empty()
-    time.sleep(FLUSH_S)  # what takes the place too soon reaches the browser instead of the empty
+    time.sleep(FLUSH_S)  # a container sent too soon reaches the browser instead of the empty one
     return place.container()
 
 
@@ -72,7 +71,7 @@ def _choose_step() -> Step:
         _("Steps of tuning"),
         STEPS,
         format_func=lambda step: f"{ICONS[step]} {STEPS.index(step) + 1} · {names[step]}",
-        key=keyed("tune_step", _first_step(), STEPS),
+        key=remembered("tune_step", _first_step(), STEPS),
         label_visibility="collapsed",
         width="stretch",
     )
@@ -80,10 +79,10 @@ def _choose_step() -> Step:
 
 
 def _first_step() -> Step:
-    """The runs, where one is live: who comes back wants to see how far it is."""
-    if "tune_step" in st.session_state.get("kept", {}):
+    """The runs where one is live, so that a user who comes back sees how far it is."""
+    if "tune_step" in st.session_state.get("remembered", {}):
         return "rows"
-    jobs = parts.shared().tuner.jobs()
+    jobs = backend.client().tuner.jobs()
     return "runs" if any(job.status in runs.LIVE for job in jobs) else "rows"
 
 
@@ -93,13 +92,13 @@ def _method() -> None:
         st.info(_("Choose rows first: from a knowledge base, or a file."))
         return
     st.caption(rows.description(chosen))
-    job = recipe.section(chosen.file, chosen.name, skip_bad=chosen.skip_bad)
+    job = method.section(chosen.file, chosen.name, skip_bad=chosen.skip_bad)
     if job is not None:
-        say_later(
+        notify(
             "done",
             _("Started {name}. It goes on when this page is closed.", name=job.settings.name),
         )
-        put("tune_run", job.id)
+        preset("tune_run", job.id)
         _go("runs")
 
 

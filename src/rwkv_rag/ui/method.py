@@ -6,48 +6,51 @@ Knows the Tuner Protocol. Only what a newcomer has to decide stands open; the re
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from rwkv_rag import models
-from rwkv_rag.config import BUILTIN, Settings
+from rwkv_rag.config import BUILTIN
 from rwkv_rag.errors import RagError
-from rwkv_rag.i18n import _
+from rwkv_rag.i18n import N_, _
 from rwkv_rag.tuning import tracking
 from rwkv_rag.types import TuneEstimate, TuneJob, TuneMethod, TuneSettings
-from rwkv_rag.ui import amounts, parts
-from rwkv_rag.ui.kept import keyed
-from rwkv_rag.ui.notices import errors_shown
+from rwkv_rag.ui import amounts, backend
+from rwkv_rag.ui.session import errors_shown, remembered
 from rwkv_rag.ui.sources import plain
 
-METHODS: tuple[TuneMethod, ...] = ("state", "lora", "pissa", "miss", "full")
 ADAPTERS: tuple[TuneMethod, ...] = ("lora", "pissa", "miss")
 USUAL = TuneSettings(name="", data=Path())
 
 
+NAMES: dict[TuneMethod, str] = {
+    "state": N_("Memory state"),
+    "lora": "LoRA",
+    "pissa": "PiSSA",
+    "miss": "MiSS",
+    "full": N_("All weights"),
+}
+METHODS = tuple(NAMES)
+
+
 def method_name(method: TuneMethod) -> str:
     """A method in the session's language."""
-    return {
-        "state": _("Memory state"),
-        "lora": "LoRA",
-        "pissa": "PiSSA",
-        "miss": "MiSS",
-        "full": _("All weights"),
-    }[method]
+    return _(NAMES[method])
 
 
 def section(data: Path, name: str, *, skip_bad: bool) -> TuneJob | None:
     """Draw the choice of a method for the rows in `data`; the job, when it was just started."""
     method = _method()
     left, right = st.columns(2)
-    taken = {job.settings.name for job in _jobs()} | _shelved(parts.settings())
+    shelf = models.shelf(backend.settings()).folder
+    taken = {job.settings.name for job in backend.client().tuner.jobs()}
+    taken |= {each.name for each in shelf.iterdir()} if shelf.is_dir() else set()
     wanted = free_name(f"{result_name(name)}-{method}", taken)
     called = left.text_input(
         _("Name of the result"),
-        key=keyed(f"tune_name_{wanted}", wanted),
+        key=remembered(f"tune_name_{wanted}", wanted),
         max_chars=64,
     )
     steps = right.number_input(
@@ -55,7 +58,7 @@ def section(data: Path, name: str, *, skip_bad: bool) -> TuneJob | None:
         1,
         10_000_000,
         step=50,
-        key=keyed("tune_steps", USUAL.steps),
+        key=remembered("tune_steps", USUAL.steps),
         help=_("One step reads a batch of rows and changes the weights a little."),
     )
     settings = TuneSettings(
@@ -71,12 +74,12 @@ def section(data: Path, name: str, *, skip_bad: bool) -> TuneJob | None:
         _("Start"), type="primary", icon=":material/play_arrow:", disabled=not fits, width=240
     ):
         with errors_shown():
-            return parts.shared().tuner.start(settings)
+            return backend.client().tuner.start(settings)
     return None
 
 
 def result_name(name: str) -> str:
-    """What is left of a file's name, for a shelf that takes letters, digits and - _ . only."""
+    """A file's name as the shelf takes it: letters, digits and - _ . only."""
     return re.sub(r"[^\w.-]+", "-", name).strip("-.")[:40] or "rows"
 
 
@@ -84,16 +87,6 @@ def free_name(wanted: str, taken: set[str]) -> str:
     """`wanted`, with the first free number behind it where it is taken."""
     names = (wanted if number == 1 else f"{wanted}-{number}" for number in range(1, 10_000))
     return next(name for name in names if name not in taken)
-
-
-def _jobs() -> Sequence[TuneJob]:
-    return parts.shared().tuner.jobs()
-
-
-def _shelved(settings: Settings) -> set[str]:
-    """Every name that is taken on the shelf, also that of a damaged folder."""
-    folder = models.shelf(settings).folder
-    return {each.name for each in folder.iterdir()} if folder.is_dir() else set()
 
 
 def _method() -> TuneMethod:
@@ -112,7 +105,7 @@ def _method() -> TuneMethod:
         METHODS,
         format_func=method_name,
         captions=[plain(reasons[method]) for method in METHODS],
-        key=keyed("tune_method", "state", METHODS),
+        key=remembered("tune_method", "state", METHODS),
     )
     return method or "state"
 
@@ -131,33 +124,38 @@ def _advanced(method: TuneMethod) -> dict[str, Any]:
 
 def _learning() -> dict[str, Any]:
     first, last, schedule, held = st.columns(4)
-    automatic = _("automatic")
-    rates = {"min_value": 1e-9, "max_value": 1000.0, "format": "%.2e", "placeholder": automatic}
+    schedules = ("cosine", "wsd")
     return {
-        "lr": first.number_input(
-            _("Learning rate, first"), key=keyed("tune_lr", None), **_float(rates)
-        ),
-        "lr_final": last.number_input(
-            _("Learning rate, last"), key=keyed("tune_lr_final", None), **_float(rates)
-        ),
+        "lr": _rate(first, _("Learning rate, first"), "lr"),
+        "lr_final": _rate(last, _("Learning rate, last"), "lr_final"),
         "schedule": schedule.selectbox(
             _("Schedule"),
-            ("cosine", "wsd"),
-            key=keyed("tune_schedule", USUAL.schedule, ("cosine", "wsd")),
+            schedules,
+            key=remembered("tune_schedule", USUAL.schedule, schedules),
         ),
         "held_out": held.number_input(
             _("Share held out"),
             0.0,
             0.9,
             step=0.05,
-            key=keyed("tune_held_out", USUAL.held_out),
+            key=remembered("tune_held_out", USUAL.held_out),
             help=_("These rows are never trained on; they tell whether it really learned."),
         ),
     }
 
 
-def _float(options: dict[str, Any]) -> dict[str, Any]:
-    return {"value": None, "step": 1e-4, **options}
+def _rate(place: Any, label: str, field: str) -> float | None:
+    rate: float | None = place.number_input(
+        label,
+        1e-9,
+        1000.0,
+        None,
+        1e-4,
+        "%.2e",
+        key=remembered(f"tune_{field}", None),
+        placeholder=_("automatic"),
+    )
+    return rate
 
 
 def _reading() -> dict[str, Any]:
@@ -165,9 +163,9 @@ def _reading() -> dict[str, Any]:
     scored = st.radio(
         _("What is learned"),
         ("answers", "all"),
-        format_func=lambda what: _("answers only") if what == "answers" else _("every word"),
+        format_func={"answers": _("answers only"), "all": _("every word")}.__getitem__,
         horizontal=True,
-        key=keyed("tune_scored", USUAL.scored, ("answers", "all")),
+        key=remembered("tune_scored", USUAL.scored, ("answers", "all")),
     )
     return {
         "batch": _whole(batch, _("Rows a step"), "batch", 1, 4096),
@@ -189,47 +187,49 @@ def _reading() -> dict[str, Any]:
 def _whole(
     place: Any, label: str, field: str, low: int, high: int, *, step: int = 1, help: str = ""
 ) -> int:
-    key = keyed(f"tune_{field}", getattr(USUAL, field))
+    key = remembered(f"tune_{field}", getattr(USUAL, field))
     return int(place.number_input(label, low, high, step=step, key=key, help=help or None))
 
 
 def _adapter() -> dict[str, Any]:
     left, right = st.columns([1, 3])
     names = {"att": "att: R, K, V, O", "ffn": "ffn: K, V", "low_rank": "w, a, v, g"}
-    parts = right.multiselect(
+    chosen = right.multiselect(
         _("Parts reached"),
         list(names),
         format_func=names.__getitem__,
-        key=keyed("tune_parts", list(USUAL.parts)),
+        key=remembered("tune_parts", list(USUAL.parts)),
     )
-    return {"rank": _whole(left, _("Rank"), "rank", 1, 1024), "parts": tuple(parts)}
+    return {"rank": _whole(left, _("Rank"), "rank", 1, 1024), "parts": tuple(chosen)}
 
 
 def _machine(method: TuneMethod) -> dict[str, Any]:
     base, precision, quantization, seed = st.columns(4)
-    writers = parts.shared().models.writers()
+    writers = backend.client().models.writers()
     bases = {writer.name: writer.model for writer in writers} or {BUILTIN: BUILTIN}
     first = next(iter(bases))
     precisions, quantizations = ("auto", "bf16", "fp32"), ("none", "int8", "nf4")
-    name = base.selectbox(_("Base model"), list(bases), key=keyed("tune_base", first, list(bases)))
+    name = base.selectbox(
+        _("Base model"), list(bases), key=remembered("tune_base", first, list(bases))
+    )
     chosen = {
         "base": bases[name or first],
         "precision": precision.selectbox(
-            _("Precision"), precisions, key=keyed("tune_precision", "auto", precisions)
+            _("Precision"), precisions, key=remembered("tune_precision", "auto", precisions)
         ),
         "quantization": "none"
         if method == "full"
         else quantization.selectbox(
             _("Quantized base"),
             quantizations,
-            key=keyed("tune_quantization", "none", quantizations),
+            key=remembered("tune_quantization", "none", quantizations),
             help=_("Needs a GPU."),
         ),
         "seed": _whole(seed, _("Seed"), "seed", 0, 2**31 - 1),
     }
     chosen["checkpointing"] = st.checkbox(
         _("Gradient checkpointing: less memory, slower"),
-        key=keyed("tune_checkpointing", USUAL.checkpointing),
+        key=remembered("tune_checkpointing", USUAL.checkpointing),
     )
     return chosen
 
@@ -237,9 +237,9 @@ def _machine(method: TuneMethod) -> dict[str, Any]:
 def _tracking() -> dict[str, Any]:
     modes = ("off", "offline", "online")
     left, right = st.columns([1, 3])
-    mode = left.selectbox("Weights & Biases", modes, key=keyed("tune_wandb", "off", modes))
+    mode = left.selectbox("Weights & Biases", modes, key=remembered("tune_wandb", "off", modes))
     project = right.text_input(
-        _("Project"), key=keyed("tune_project", USUAL.wandb_project), disabled=mode == "off"
+        _("Project"), key=remembered("tune_project", USUAL.wandb_project), disabled=mode == "off"
     )
     if mode != "off":
         st.caption(_login(tracking.wandb_login()))
@@ -257,7 +257,7 @@ def _estimate(settings: TuneSettings) -> bool:
     """Show what `settings` need; whether they can be started."""
     try:
         with st.spinner(_("Estimating …")):
-            needs = parts.shared().tuner.estimate(settings)
+            needs = backend.client().tuner.estimate(settings)
     except RagError as error:
         st.error(plain(_(error)), icon=":material/error:")
         return False
@@ -278,8 +278,7 @@ def _show_needs(needs: TuneEstimate) -> None:
     trainable.metric(_("Numbers trained"), amounts.count(needs.trainable))
     if needs.fits:
         return
-    said = _("This does not fit into the memory of this machine.")
+    text = _("This does not fit into the memory of this machine.")
     if needs.cheaper:
-        ways = ", ".join(_(each) for each in needs.cheaper)
-        said += " " + _("What would fit: {ways}.", ways=ways)
-    st.warning(plain(said), icon=":material/memory:")
+        text += " " + _("What would fit: {ways}.", ways=", ".join(map(_, needs.cheaper)))
+    st.warning(plain(text), icon=":material/memory:")

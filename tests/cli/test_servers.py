@@ -45,7 +45,7 @@ def test_a_model_that_is_not_there_is_said_before_anything_begins(cli: Cli, tmp_
 def test_what_is_missing_is_said_with_what_installs_it(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rwkv_rag.cli.api.find_spec", lambda name: None)
+    monkeypatch.setattr("rwkv_rag.cli.servers.find_spec", lambda name: None)
     ran = cli("api", "--lang", "zh")
     assert ran.code == 2 and "pip install 'rwkv-rag[api]'" in ran.err
     assert not english_left(ran.err)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from rwkv_rag.cli.answers import QUOTE_STYLE, place, quoted, show_sources, stream
+from rwkv_rag.cli.ask import QUOTE_STYLE, place, quoted, show_sources, stream
 from rwkv_rag.cli.screen import Screen, printable
+from rwkv_rag.i18n import in_language
 from rwkv_rag.types import Answer, Chunk, Citation, Delta, Hit
 
 
@@ -46,9 +48,10 @@ def test_the_lines_of_a_written_answer_survive_its_control_characters(pieces: li
     assert shown.replace("\n", "").isprintable()
 
 
-def test_what_is_said_holds_no_control_characters() -> None:
-    screen = Screen()
-    assert screen.translate("created {name}", name="a\x1b[31m\nb") == "created a[31m b"
+def test_what_is_said_holds_no_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    with in_language("en"):
+        Screen().say("created {name}", name="a\x1b[31m\nb")
+    assert capsys.readouterr().out == "created a[31m b\n"
 
 
 def test_a_document_cannot_speak_rich_markup() -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from rwkv_rag import models
 from rwkv_rag.config import Settings
-from rwkv_rag.ui.server import SCRIPT
+from rwkv_rag.ui.__main__ import SCRIPT
 
-from .conftest import opened as shared_parts  # skips this file without streamlit
+from .conftest import opened as opened_client  # skips this file without streamlit
 
 from streamlit.testing.v1 import AppTest  # isort: skip
 
@@ -49,9 +49,9 @@ def home(tmp_path: Path) -> Iterator[Path]:
     """A home with one base, read by the model in the package."""
     file = tmp_path / "garden.md"
     file.write_text("# Garden\n\nThe annual fee is 48 pounds.\n", encoding="utf-8")
-    with shared_parts(Settings(home=tmp_path / "home")) as shared:
-        shared.knowledge.create("docs")
-        list(shared.knowledge.index("docs", [file]))
+    with opened_client(Settings(home=tmp_path / "home")) as client:
+        client.knowledge.create("docs")
+        list(client.knowledge.index("docs", [file]))
         yield tmp_path / "home"
 
 
@@ -146,5 +146,5 @@ def test_a_damaged_memory_is_one_line_in_the_chat(home: Path) -> None:
 def test_the_choice_is_in_chinese_too(home: Path) -> None:
     shelve(home, "poet")
     page = opened()
-    page.segmented_control(key="language").set_value("中文").run()
+    page.segmented_control(key="language").set_value("zh").run()
     assert boxes(page)["记忆状态"] == ["无", "poet"]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rwkv_rag.diagnosis.sizes import BYTES, RELEASED, largest
+from rwkv_rag.diagnosis.computer import BYTES, RELEASED, largest, needed_bytes
 from rwkv_rag.rwkv.layout import Shape
 from rwkv_rag.tuning.memory import parameters
 
@@ -20,18 +20,17 @@ SHAPES = {
 
 
 def test_a_size_is_what_its_shape_amounts_to() -> None:
-    counted = {size.name: size.parameters for size in RELEASED}
     for name, (layers, width, w, a, v, g) in SHAPES.items():
         shape = Shape(
             layers=layers, width=width, heads=width // 64, vocab=65536, ffn=4 * width,
             rank_w=w, rank_a=a, rank_v=v, rank_g=g,
         )  # fmt: skip
-        assert parameters(shape) == pytest.approx(counted[name], rel=1e-3), name
+        assert parameters(shape) == pytest.approx(RELEASED[name], rel=1e-3), name
 
 
 @given(st.integers(0, 10**12), st.sampled_from([*BYTES]))
 def test_the_largest_that_fits_does_and_the_next_does_not(free: int, precision: str) -> None:
-    names = ["–", *(size.name for size in RELEASED)]
-    place = names.index(largest(free, precision))
-    assert all(size.needed_bytes(precision) <= free for size in RELEASED[:place])
-    assert all(size.needed_bytes(precision) > free for size in RELEASED[place:])
+    needed = [needed_bytes(parameters, precision) for parameters in RELEASED.values()]
+    place = ["–", *RELEASED].index(largest(free, precision))
+    assert all(size <= free for size in needed[:place])
+    assert all(size > free for size in needed[place:])

@@ -1,4 +1,4 @@
-"""All sessions share one set of parts; a chat goes on while another session indexes."""
+"""All sessions share one client; a chat goes on while another session indexes."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import pytest
 
 from rwkv_rag import app
 from rwkv_rag.errors import InputError
-from rwkv_rag.ui import parts
+from rwkv_rag.ui import backend
 
-from .conftest import parts as _parts  # noqa: F401  (skips this file without streamlit)
+from .conftest import backend as _backend  # noqa: F401  (skips this file without streamlit)
 
 
-def test_every_session_gets_the_same_parts(shared: app.Client) -> None:
-    assert parts.shared() is shared
+def test_every_session_gets_the_same_client(client: app.Client) -> None:
+    assert backend.client() is client
 
 
 def test_questions_are_answered_while_another_thread_indexes(
-    shared: app.Client, base: str, tmp_path: Path
+    client: app.Client, base: str, tmp_path: Path
 ) -> None:
     paths = []
     for number in range(20):
@@ -31,7 +31,7 @@ def test_questions_are_answered_while_another_thread_indexes(
 
     def work() -> None:
         try:
-            for _ in shared.knowledge.index(base, paths):
+            for _ in client.knowledge.index(base, paths):
                 pass
         except BaseException as error:
             failures.append(error)
@@ -40,15 +40,15 @@ def test_questions_are_answered_while_another_thread_indexes(
     thread.start()
     answers = 0
     while thread.is_alive():
-        answers += bool(shared.knowledge.search(base, "annual fee"))
+        answers += bool(client.knowledge.search(base, "annual fee"))
     thread.join()
     assert failures == [] and answers >= 10  # of about 40 steps, taken in turns
-    assert len(shared.knowledge.documents(base)) == 21
+    assert len(client.knowledge.documents(base)) == 21
 
 
-def test_nothing_tuned_goes_with_the_stand_ins(shared: app.Client) -> None:
+def test_nothing_tuned_goes_with_the_stand_ins(client: app.Client) -> None:
     with pytest.raises(InputError, match="stand-ins"):
-        shared.pipeline(shared.writer(tuned="poet"))
+        client.pipeline(client.writer(tuned="poet"))
 
 
 def test_pages_that_are_connected_load_no_model_and_no_torch(tmp_path: Path) -> None:
@@ -57,11 +57,12 @@ def test_pages_that_are_connected_load_no_model_and_no_torch(tmp_path: Path) -> 
 import sys
 from pathlib import Path
 from streamlit.testing.v1 import AppTest
-from rwkv_rag import app, client as made
+from rwkv_rag import app
+from rwkv_rag.client import Client
 from rwkv_rag.bus.local import Local
 from rwkv_rag.config import Settings
 from rwkv_rag.types import Writer
-from rwkv_rag.ui import parts
+from rwkv_rag.ui import backend
 
 VALUES = {"bases": [], "jobs": [], "tuned": [], "name": "builtin", "status": []}
 BUILTIN = Writer("builtin", "builtin")
@@ -73,10 +74,10 @@ def far(incoming):  # what a service elsewhere would say
 
 settings = Settings(home=Path(sys.argv[1]), named=False)
 transport = Local(far)
-connected = made.Client(llm=transport, index=transport, tuning=transport, connected=True)
+connected = Client(llm=transport, index=transport, tuning=transport, connected=True)
 app.open_client = lambda _: connected
-parts.configure(settings)
-for page in ("chat", "library", "tuning", "services"):
+backend.configure(settings)
+for page in ("chat", "knowledge", "tuning", "services"):
     script = f"from rwkv_rag.ui import {page}; {page}.page()"
     drawn = AppTest.from_string(script, default_timeout=20).run()
     assert not drawn.exception and not drawn.error, page

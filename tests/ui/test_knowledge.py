@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from rwkv_rag import app
 
-from .conftest import parts as _parts  # noqa: F401  (skips this file without streamlit)
+from .conftest import backend as _backend  # noqa: F401  (skips this file without streamlit)
 
 from streamlit.testing.v1 import AppTest  # isort: skip
 
 
 def script() -> None:
-    from rwkv_rag.ui import library
-    from rwkv_rag.ui.language import use_session_language
+    from rwkv_rag.ui import knowledge
 
-    use_session_language()
-    library.page()
+    knowledge.page()
 
 
 def opened() -> AppTest:
@@ -25,17 +23,17 @@ def click(page: AppTest, label: str) -> AppTest:
     return next(button for button in page.button if button.label == label).click().run()
 
 
-def names(shared: app.Client) -> list[str]:
-    return [base.name for base in shared.knowledge.bases()]
+def names(client: app.Client) -> list[str]:
+    return [base.name for base in client.knowledge.bases()]
 
 
-def test_a_base_is_made_with_the_sizes_given(shared: app.Client) -> None:
+def test_a_base_is_made_with_the_sizes_given(client: app.Client) -> None:
     page = opened()
     page.text_input[0].set_value("手册")
     page.number_input[0].set_value(300)
     page.number_input[1].set_value(50)
     click(page, "Create")
-    made = shared.knowledge.base("手册")
+    made = client.knowledge.base("手册")
     assert (made.chunk_size, made.chunk_overlap) == (300, 50)
 
 
@@ -53,12 +51,12 @@ def test_documents_are_listed(base: str) -> None:
     assert page.dataframe[0].value["document"].tolist() == ["garden <b>.md"]
 
 
-def test_an_upload_is_indexed(base: str, shared: app.Client) -> None:
+def test_an_upload_is_indexed(base: str, client: app.Client) -> None:
     page = opened()
     page.file_uploader[0].upload("tools.txt", b"Spades can be borrowed.", "text/plain").run()
     click(page, "Index")
     assert not page.exception
-    assert "tools.txt" in [info.name for info in shared.knowledge.documents(base)]
+    assert "tools.txt" in [info.name for info in client.knowledge.documents(base)]
     assert "1 indexed" in page.success[0].value
 
 
@@ -69,15 +67,15 @@ def test_an_unreadable_upload_says_why(base: str) -> None:
     assert not page.exception and "white space" in page.warning[0].value
 
 
-def test_a_document_is_removed(base: str, shared: app.Client) -> None:
+def test_a_document_is_removed(base: str, client: app.Client) -> None:
     click(opened(), "Remove")
-    assert shared.knowledge.documents(base) == []
+    assert client.knowledge.documents(base) == []
 
 
-def test_deleting_a_base_takes_two_clicks(base: str, shared: app.Client) -> None:
+def test_deleting_a_base_takes_two_clicks(base: str, client: app.Client) -> None:
     page = click(opened(), "Delete this knowledge base")
-    assert names(shared) == [base]
+    assert names(client) == [base]
     click(page, "Cancel")
-    assert names(shared) == [base]
+    assert names(client) == [base]
     page = click(click(page, "Delete this knowledge base"), "Yes, delete")
-    assert names(shared) == [] and not page.exception
+    assert names(client) == [] and not page.exception

@@ -1,6 +1,6 @@
-"""What all browser sessions share: the parts of the program, opened once. Knows no page.
+"""What all browser sessions share: the objects of the home, opened once. Knows no page.
 
-They may be used from any thread, whether they are in this process or answered for by services.
+They may be used from any thread, whether they are in this process or behind services.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _opened: list[app.Client] = []
 
 
 def configure(settings: config.Settings) -> None:
-    """Set what `shared` opens; called once by the server before the first page."""
+    """Set what `client` opens; called once by the server before the first page."""
     _configured[:] = [settings]
 
 
@@ -23,13 +23,13 @@ def settings() -> config.Settings:
     return _configured[0] if _configured else config.load()
 
 
-def shared() -> app.Client:
-    """The parts of this process, opened on first use."""
+def client() -> app.Client:
+    """The objects of this process, opened on first use."""
     return _open(settings())
 
 
 def close() -> None:
-    """Let go of what was opened; the next look opens it anew."""
+    """Close what was opened; the next use opens it anew."""
     while _opened:
         _opened.pop().close()
     _open.clear()
@@ -39,7 +39,7 @@ def close() -> None:
 def _open(settings: config.Settings) -> app.Client:
     opened = app.open_client(settings)
     try:
-        opened.pipeline()  # what is wrong with a model is said at once
+        opened.pipeline()  # what is wrong with a model shows at once
     except BaseException:
         opened.close()
         raise

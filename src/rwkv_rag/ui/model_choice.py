@@ -1,4 +1,4 @@
-"""Who writes in the chat: the model, and what it was tuned to; chosen in the sidebar, at any time.
+"""The model that answers in the chat, and what was tuned of it, as chosen in the sidebar.
 
 Knows names and figures of what is tuned, and loads nothing.
 """
@@ -14,8 +14,8 @@ from rwkv_rag.i18n import _
 from rwkv_rag.interfaces import Models
 from rwkv_rag.rag.answering import Mode
 from rwkv_rag.types import TunedInfo, Writer
-from rwkv_rag.ui import parts
-from rwkv_rag.ui.kept import keyed, put
+from rwkv_rag.ui import backend
+from rwkv_rag.ui.session import preset, remembered
 from rwkv_rag.ui.sources import plain
 
 
@@ -27,16 +27,16 @@ class Choice:
     tuned: str
 
 
-def chosen(models: Models, mode: Mode) -> Choice:
+def choose(models: Models, mode: Mode) -> Choice:
     """Draw the choices there are and return what is chosen."""
     known = models.writers()
-    if "writer" not in st.session_state:
-        st.session_state["writer"] = True
-        st.session_state.setdefault("tuned", parts.settings().tuned)
+    if not st.session_state.get("model_preset"):
+        st.session_state["model_preset"] = True
+        st.session_state.setdefault("tuned", backend.settings().tuned)
     if not known:
-        _say_unfit(str(st.session_state.get("tuned", "")))
+        _warn_unfit(str(st.session_state.get("tuned", "")))
         return Choice("", "")
-    _take_preset(known)
+    _apply_preset(known)
     writer = _model(known)
     tuned = _tuned(models.tuned(writer.model))
     if tuned and mode == "strict" and not writer.own:
@@ -44,15 +44,15 @@ def chosen(models: Models, mode: Mode) -> Choice:
     return Choice(writer.model, tuned)
 
 
-def _take_preset(known: Sequence[Writer]) -> None:
+def _apply_preset(known: Sequence[Writer]) -> None:
     """What another page or the address asks for; a whole model is chosen as the model."""
     if asked := st.query_params.get("tuned"):
         del st.query_params["tuned"]
-        put("tuned", asked)
+        preset("tuned", asked)
     wanted = str(st.session_state.get("tuned", ""))
     if wanted in {writer.name for writer in known}:
-        put("model", wanted)
-        put("tuned", "")
+        preset("model", wanted)
+        preset("tuned", "")
 
 
 def _model(known: Sequence[Writer]) -> Writer:
@@ -60,27 +60,27 @@ def _model(known: Sequence[Writer]) -> Writer:
     if len(by_name) == 1:
         return known[0]
     names = list(by_name)
-    name = st.selectbox(_("Model"), names, key=keyed("model", names[0], names))
+    name = st.selectbox(_("Model"), names, key=remembered("model", names[0], names))
     return by_name[name or names[0]]
 
 
 def _tuned(fitting: Sequence[TunedInfo]) -> str:
     names = ["", *(tuned.name for tuned in fitting)]
-    _say_unfit(str(st.session_state.get("tuned", "")), names)
+    _warn_unfit(str(st.session_state.get("tuned", "")), names)
     if not fitting:
         return ""
-    preset = parts.settings().tuned
+    preset = backend.settings().tuned
     name = st.selectbox(
         _("Tuned memory"),
         names,
-        key=keyed("tuned", preset if preset in names else "", names),
+        key=remembered("tuned", preset if preset in names else "", names),
         format_func=lambda name: name or _("none"),
         help=plain(" · ".join(_figures(tuned) for tuned in fitting)),
     )
     return name or ""
 
 
-def _say_unfit(name: str, fitting: Sequence[str] = ("",)) -> None:
+def _warn_unfit(name: str, fitting: Sequence[str] = ("",)) -> None:
     if name not in fitting:
         st.warning(plain(_("{name} does not belong to this model.", name=name)))
 
