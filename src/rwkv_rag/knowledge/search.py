@@ -64,11 +64,11 @@ class Search:
         question = checked_question(question)
         if top_k < 1:
             raise InputError("top_k is {top_k}; it must be 1 or more", top_k=top_k)
-        vector = self._vector(question, embedder, stage)
+        model = None if embedder is None else embedder.model
+        vector = self._vector(question, embedder, model, stage)
         limit = max(CANDIDATES, top_k)
         with self._catalog.read() as db:
             base = self._catalog.base(self._name)
-            model = None if embedder is None else embedder.model
             found = _Found(lexical.look_up(db, base.id, question), vector, model)
             ranking = self._ranking(base, found, limit, stage)
             hits = self._hits(base, found, ranking)
@@ -77,11 +77,15 @@ class Search:
         return hits[:top_k]
 
     def _vector(
-        self, question: str, embedder: Embedder | None, stage: SearchStage
+        self,
+        question: str,
+        embedder: Embedder | None,
+        model: EmbeddingModel | None,
+        stage: SearchStage,
     ) -> NDArray[np.float32] | None:
-        if embedder is None or stage == "lexical":
+        if embedder is None or model is None or stage == "lexical":
             return None
-        if stage != "dense" and embedder.model.fusion_weight == 0:
+        if stage != "dense" and model.fusion_weight == 0:
             return None
         vectors = embedder.embed_queries([question])
         check_vectors(vectors, 1, self._catalog.base(self._name))
