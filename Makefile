@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo up test check bench clean
+.PHONY: setup demo up test check messages bench clean
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.setup
@@ -21,6 +21,9 @@ check: $(VENV)/.setup-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy --strict
 	$(BIN)/lint-imports
+
+messages: $(VENV)/.setup-dev
+	$(BIN)/python scripts/catalogue.py
 
 bench: $(VENV)/.setup-dev
 	@echo "speed of the model in the package, then what a user feels, then the rwkv package beside it,"

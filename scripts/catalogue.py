@@ -1,6 +1,6 @@
 """Collect all texts for people from the source and bring the translation catalogues up to date.
 
-    python scripts/catalogue.py          new texts are added untranslated, unused ones are dropped
+    make messages          new texts are added untranslated, unused ones are dropped
 
 Then translate what is empty in `src/rwkv_rag/locale/*/LC_MESSAGES/rwkv_rag.po` and run it again,
 which also compiles the .mo files that lie beside. `tests/test_catalogue.py` fails until both fit.

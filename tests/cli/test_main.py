@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
 import subprocess
 import sys
 import time
@@ -174,32 +174,33 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("rwkv-rag ")
 
 
-@pytest.mark.parametrize("json", ["", "--json"])
-def test_a_reader_that_goes_away_is_no_error(cli: Cli, tmp_path: Path, json: str) -> None:
+def test_a_reader_that_goes_away_is_no_error(cli: Cli, tmp_path: Path) -> None:
     folder = tmp_path / "long"
     folder.mkdir()
     for number in range(20):
         text = "\n\n".join(f"The gate {number}.{line} is open. " * 20 for line in range(10))
         (folder / f"{number}.txt").write_text(text)
     assert cli("index", folder, "--kb", "long", "--chunk-size", 1000).code == 0
+    arguments = ("search", "gate", "--kb", "long", "--top-k", 100)
+    assert len(cli(*arguments, "--json").out) > 2**16  # a pipe holds less
     program = "from rwkv_rag.cli import main; main()"
-    search = f"'{sys.executable}' -c '{program}' search gate --kb long --top-k 100 {json}"
-    whole = subprocess.run(["bash", "-c", search], capture_output=True, check=True)
-    if json:
-        assert len(whole.stdout) > 2**16  # a pipe holds less: its reader is gone before the end
-    for reader in ("true", "head -n 1"):
-        line = f"{search} | {reader}"
+    search = f"'{sys.executable}' -c '{program}' {' '.join(map(str, arguments))}"
+    for option, reader in (("", "true"), ("--json", "true"), ("--json", "head -n 1")):
+        line = f"{search} {option} | {reader}"
         ran = subprocess.run(["bash", "-c", line], capture_output=True, check=False)
         assert ran.stderr == b"", ran.stderr
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "gbk", "latin-1", "utf-8"])
-def test_any_terminal_can_be_written_to_and_json_stays_json(indexed: Cli, encoding: str) -> None:
-    environ = {**os.environ, "PYTHONIOENCODING": encoding}
-    program = "from rwkv_rag.cli import main; main()"
-    line = [sys.executable, "-c", program, "search", "滤芯", "--kb", "docs"]
-    shown = subprocess.run(line, capture_output=True, env=environ, check=True)
-    assert shown.stdout.count(b"[1]") == 1 and shown.stderr == b""
-    ran = subprocess.run([*line, "--json"], capture_output=True, env=environ, check=True)
-    [hit, *_] = json.loads(ran.stdout.decode("utf-8" if encoding == "utf-8" else "ascii"))
+def test_any_terminal_can_be_written_to_and_json_stays_json(
+    indexed: Cli, encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shown(*options: str) -> bytes:
+        terminal = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+        monkeypatch.setattr(sys, "stdout", terminal)
+        assert run(["search", "滤芯", "--kb", "docs", *options]) == 0
+        return terminal.buffer.getvalue()  # type: ignore[attr-defined, no-any-return]
+
+    assert shown().count(b"[1]") == 1
+    [hit, *_] = json.loads(shown("--json").decode("utf-8" if encoding == "utf-8" else "ascii"))
     assert hit["document"] == "手册.md" and "滤芯" in hit["text"]

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,3 +55,15 @@ def base(client: app.Client, tmp_path: Path) -> str:
     for _ in client.knowledge.index("docs", [file]):
         pass
     return "docs"
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """The browser of a module's tests; each opens a page of its own in it."""
+    from .test_browser import CHROMIUM, launched
+
+    pytest.importorskip("playwright", reason="the browser test needs playwright")
+    if CHROMIUM is None:
+        pytest.skip("the browser test needs chromium (Debian: apt-get install chromium)")
+    with launched() as chromium:
+        yield chromium

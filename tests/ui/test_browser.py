@@ -33,15 +33,19 @@ DOCUMENTS = Path(rwkv_rag.__file__).parent / "demo" / "documents"
 GARDEN, MANUAL = "harbour-street-garden-handbook.txt", "云雀L3空气净化器使用手册.md"
 
 
-@pytest.fixture
-def page(tmp_path: Path) -> Iterator[Any]:
-    """A browser page on a server of its own."""
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The server of all tests here, with stand-ins for models."""
     pytest.importorskip("streamlit", reason="the pages need streamlit")
-    pytest.importorskip("playwright", reason="the browser test needs playwright")
-    if CHROMIUM is None:
-        pytest.skip("the browser test needs chromium (Debian: apt-get install chromium)")
-    with served(tmp_path / "home", model="fake") as address, browser(address) as opened:
-        yield opened
+    with served(tmp_path_factory.mktemp("pages") / "home", model="fake") as address:
+        yield address
+
+
+@pytest.fixture
+def page(chromium: Any, address: str) -> Iterator[Any]:
+    """A page whose browser asks for English."""
+    with opened(chromium, address) as page:
+        yield page
 
 
 @contextmanager
@@ -73,25 +77,44 @@ def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def browser(address: str) -> Iterator[Any]:
-    """A page of a headless Chromium at `address`."""
+def launched() -> Iterator[Any]:
+    """A headless Chromium."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         try:
-            page = chromium.new_page(
-                viewport={"width": 1280, "height": 860}, device_scale_factor=1.5
-            )
-            page.set_default_timeout(30_000)
-            page.goto(address)
-            yield page
+            yield chromium
         finally:
             chromium.close()
 
 
+@contextmanager
+def opened(chromium: Any, address: str, locale: str = "en-US") -> Iterator[Any]:
+    """A page at `address`, as a new user with this locale sees it."""
+    page = chromium.new_page(
+        viewport={"width": 1280, "height": 860}, device_scale_factor=1.5, locale=locale
+    )
+    try:
+        page.set_default_timeout(30_000)
+        page.goto(address)
+        yield page
+    finally:
+        page.close()
+
+
+@contextmanager
+def browser(address: str) -> Iterator[Any]:
+    """A page of a Chromium of its own."""
+    with launched() as chromium, opened(chromium, address) as page:
+        yield page
+
+
 def make_base(page: Any, name: str, files: list[Path]) -> None:
     page.get_by_role("link", name="Knowledge").click()
+    form = page.locator("details", has_text="New knowledge base")
+    if form.get_attribute("open") is None:  # folded where there is a base already
+        form.locator("summary").click()
     page.get_by_label("Name").fill(name)
     page.get_by_role("button", name="Create").click()
     page.get_by_text(f"Created {name}").wait_for()
@@ -114,6 +137,40 @@ def test_a_newcomer_makes_a_base_uploads_a_file_and_sees_the_quote(page: Any) ->
     mark = page.locator("mark").first
     mark.wait_for()
     assert "close at nine in the evening" in mark.inner_text()
+
+
+@pytest.mark.parametrize(
+    ("locale", "title"), [("zh-CN", "问答"), ("en-GB", "Chat"), ("fr", "Chat")]
+)
+def test_a_page_opens_in_the_language_the_browser_asks_for(
+    chromium: Any, address: str, locale: str, title: str
+) -> None:
+    with opened(chromium, address, locale) as page:
+        page.get_by_role("link", name=title).wait_for()
+
+
+def chosen(page: Any) -> list[bool]:
+    """Which of the radio buttons on the page are set, once it has been drawn."""
+    page.wait_for_timeout(1000)
+    return [button.is_checked() for button in page.locator("[data-testid=stRadio] input").all()]
+
+
+def test_another_language_keeps_what_was_chosen(page: Any) -> None:
+    make_base(page, "languages", [DOCUMENTS / GARDEN])
+    page.get_by_role("link", name="Chat").click()
+    page.get_by_text("Quotes only", exact=True).wait_for()
+    page.get_by_text("中文").click()
+    page.get_by_text("只引原文", exact=True).wait_for()
+    assert chosen(page) == [True, False]
+    page.get_by_text("自由回答", exact=True).click()
+    page.get_by_text("English").click()
+    page.get_by_text("Quotes only", exact=True).wait_for()
+    assert chosen(page) == [False, True]
+    page.get_by_role("link", name="Tuning").click()
+    page.get_by_text("Upload a file").click()
+    page.get_by_text("中文").click()
+    page.get_by_text("上传文件").wait_for()
+    assert chosen(page) == [False, True, False]
 
 
 def take_picture(picture: Path, home: Path, model: str) -> None:

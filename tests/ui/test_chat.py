@@ -14,6 +14,7 @@ from rwkv_rag.ui.__main__ import SCRIPT
 
 from .conftest import backend as _backend  # noqa: F401  (skips this file without streamlit)
 
+import streamlit as st  # isort: skip
 from streamlit.testing.v1 import AppTest  # isort: skip
 
 
@@ -95,6 +96,23 @@ def test_the_page_speaks_chinese(base: str) -> None:
     assert not page.exception
     assert "向你的文档提问" in html(page)
     assert page.chat_input[0].placeholder == "请输入问题"
+
+
+def test_another_language_keeps_the_mode(base: str) -> None:
+    page = opened()
+    page.radio(key="mode").set_value("free").run()
+    page.segmented_control(key="language").set_value("zh").run()
+    assert page.radio(key="mode").value == "free"
+
+
+@pytest.mark.parametrize(
+    ("locale", "title"), [("zh-CN", "向你的"), ("en-US", "Ask"), (None, "Ask")]
+)
+def test_a_page_begins_in_the_language_of_the_browser(
+    base: str, monkeypatch: pytest.MonkeyPatch, locale: str | None, title: str
+) -> None:
+    monkeypatch.setattr(type(st.context), "locale", property(lambda self: locale))
+    assert title in html(opened())
 
 
 def test_an_error_is_shown_in_the_conversation(base: str, client: app.Client) -> None:

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 if __name__ == "__main__":  # for the picture
-    from test_browser import CHROMIUM, DOCUMENTS, GARDEN, ask, browser, make_base, served
+    from test_browser import DOCUMENTS, GARDEN, ask, browser, make_base, opened, served
 else:
-    from .test_browser import CHROMIUM, DOCUMENTS, GARDEN, ask, browser, make_base, served
+    from .test_browser import DOCUMENTS, GARDEN, ask, browser, make_base, opened, served
 
 QUATRAINS = Path(__file__).parents[2] / "examples" / "quatrains.jsonl"
 
@@ -27,15 +27,13 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def page(home: Path) -> Iterator[Any]:
+def page(chromium: Any, home: Path) -> Iterator[Any]:
     """A browser page on a server of its own, with the model in the package."""
-    for name in ("streamlit", "playwright", "peft", "lightning_fabric"):
+    for name in ("streamlit", "peft", "lightning_fabric"):
         pytest.importorskip(name, reason="this test needs the extras ui, tune and dev")
-    if CHROMIUM is None:
-        pytest.skip("the browser test needs chromium (Debian: apt-get install chromium)")
-    with served(home, model="builtin") as address, browser(address) as opened:
-        opened.set_default_timeout(60_000)  # three processes share the machine here
-        yield opened
+    with served(home, model="builtin") as address, opened(chromium, address) as page:
+        page.set_default_timeout(60_000)  # three processes share the machine here
+        yield page
 
 
 def number(page: Any, label: str, value: int) -> None:
@@ -62,7 +60,7 @@ def edit_first_question(page: Any, question: str) -> None:
 
 def make_rows(page: Any, count: int) -> None:
     page.get_by_role("link", name="Tuning").click()
-    number(page, "Rows", count)
+    number(page, "Number of rows", count)
     press(page, "Make rows")
     page.get_by_role("button", name="Use these rows").wait_for()
 

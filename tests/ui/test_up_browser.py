@@ -1,5 +1,7 @@
 """The whole product as a user starts it: `rwkv-rag up`, a question in the browser, Ctrl-C.
 
+The tests share one `rwkv-rag up`; the last one ends it.
+
 `python tests/ui/test_up_browser.py PICTURE.png` takes the picture of the services page.
 """
 
@@ -25,9 +27,9 @@ from rwkv_rag.bus.keys import KeyStore
 from rwkv_rag.config import Settings
 
 if __package__ in (None, ""):  # for the picture
-    from test_browser import CHROMIUM, DOCUMENTS, GARDEN, ask, browser, make_base
+    from test_browser import DOCUMENTS, GARDEN, ask, browser, make_base, opened
 else:
-    from .test_browser import CHROMIUM, DOCUMENTS, GARDEN, ask, browser, make_base
+    from .test_browser import DOCUMENTS, GARDEN, ask, browser, make_base, opened
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 READY_S, END_S = 60.0, 30.0
@@ -64,6 +66,10 @@ class Up:
 
     def wait_until_ready(self) -> None:
         wait(lambda: "ready; Ctrl-C" in self.said, READY_S, self)
+        self.look()
+
+    def look(self) -> None:
+        """Find the processes that run now."""
         self.family = [self.family[0], *self.family[0].children(recursive=True)]
 
     def interrupt(self) -> int:
@@ -122,14 +128,14 @@ def started(folder: Path, *options: str) -> Iterator[Up]:
         up.end()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
     """A directory of its own with a short name, as sockets need it."""
     with tempfile.TemporaryDirectory(prefix="rag-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def up(folder: Path) -> Iterator[Up]:
     pytest.importorskip("streamlit", reason="the pages need streamlit")
     pytest.importorskip("fastapi", reason="the API needs fastapi")
@@ -138,11 +144,8 @@ def up(folder: Path) -> Iterator[Up]:
 
 
 @pytest.fixture
-def page(up: Up) -> Iterator[Any]:
-    pytest.importorskip("playwright", reason="the browser test needs playwright")
-    if CHROMIUM is None:
-        pytest.skip("the browser test needs chromium (Debian: apt-get install chromium)")
-    with browser(up.address) as page:
+def page(chromium: Any, up: Up) -> Iterator[Any]:
+    with opened(chromium, up.address) as page:
         yield page
 
 
@@ -156,21 +159,6 @@ def ask_about_the_gates(page: Any, answers: int) -> None:
 def open_services(page: Any) -> None:
     page.get_by_role("link", name="Services").click()
     page.get_by_role("button", name="llm").wait_for()
-
-
-def test_a_question_is_answered_and_ctrl_c_leaves_nothing(up: Up, page: Any) -> None:
-    make_base(page, "handbooks", [DOCUMENTS / GARDEN])
-    page.get_by_role("link", name="Chat").click()
-    ask_about_the_gates(page, 1)
-    open_services(page)
-    assert up.interrupt() == 0, up.said
-    assert "Traceback" not in up.said
-    gone, alive = psutil.wait_procs(up.family, timeout=5)
-    assert alive == [] and len(gone) >= 9  # three routers and workers, API, pages, and itself
-    assert running_on(up.home) == []
-    assert not listens(up.port) and not listens(up.api_port)
-    assert left_in(up.temporary) == up.before
-    assert left_in(up.home / "run") <= {"up.lock"}
 
 
 def test_a_worker_that_dies_in_a_chat_is_one_line_and_the_next_question_works(
@@ -197,6 +185,7 @@ def holds_the_model(process: psutil.Process) -> bool:
 
 
 def test_a_used_port_is_named_with_the_program_that_holds_it(up: Up, folder: Path) -> None:
+    up.look()
     (folder / "second").mkdir()
     second = Up(folder / "second", ports=(up.port, free_port()))
     try:
@@ -211,12 +200,14 @@ def test_a_used_port_is_named_with_the_program_that_holds_it(up: Up, folder: Pat
 
 
 def test_services_that_ask_for_keys_are_seen_by_those_on_their_home(folder: Path) -> None:
-    home = folder / "home"
+    other = folder / "with-keys"
+    home = other / "home"
+    other.mkdir()
     KeyStore(home).make()
     end = f"{{protocol: tcp, host: 0.0.0.0, port: {free_port()}}}"
     (home / "ragq.yml").write_text(f"llm: {{front_end: {end}}}\n")
     with (
-        started(folder, "--only", "llm,tuning", "--model", "fake") as up,
+        started(other, "--only", "llm,tuning", "--model", "fake") as up,
         app.open_client(Settings(home=home, named=False)) as client,
     ):
         assert client.supervision is not None
@@ -224,6 +215,22 @@ def test_services_that_ask_for_keys_are_seen_by_those_on_their_home(folder: Path
         assert states == {"llm": "ready", "tuning": "ready"}
         assert [writer.name for writer in client.models.writers()] == ["fake"]
         assert up.interrupt() == 0, up.said
+
+
+def test_a_question_is_answered_and_ctrl_c_leaves_nothing(up: Up, page: Any) -> None:
+    make_base(page, "gates", [DOCUMENTS / GARDEN])
+    page.get_by_role("link", name="Chat").click()
+    ask_about_the_gates(page, 1)
+    open_services(page)
+    up.look()
+    assert up.interrupt() == 0, up.said
+    assert "Traceback" not in up.said
+    gone, alive = psutil.wait_procs(up.family, timeout=5)
+    assert alive == [] and len(gone) >= 9  # three routers and workers, API, pages, and itself
+    assert running_on(up.home) == []
+    assert not listens(up.port) and not listens(up.api_port)
+    assert left_in(up.temporary) == up.before
+    assert left_in(up.home / "run") <= {"up.lock"}
 
 
 def owns_port(process: psutil.Process, port: int) -> bool:

@@ -129,7 +129,7 @@ def _from_base() -> None:
         _("Knowledge base"), bases, key=remembered("tune_base_name", bases[0], bases)
     )
     wanted = remembered("tune_rows_wanted", 100)
-    rows = middle.number_input(_("Rows"), 1, 10_000, step=10, key=wanted)
+    rows = middle.number_input(_("Number of rows"), 1, 10_000, step=10, key=wanted)
     refusals = right.number_input(
         _("Refusals (%)"),
         0,

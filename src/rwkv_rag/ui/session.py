@@ -46,17 +46,20 @@ def remembered(key: str, default: object, options: Sequence[object] | None = Non
 
     Streamlit forgets a widget's value as soon as a run does not draw it: on another page, or in
     another step of this one. A value that is not among `options` does not count: the thing may be
-    gone, or a click has taken back the only choice.
+    gone, or a click has taken back the only choice. In another language the browser has to be
+    given the value anew: it knows an option by its text.
     """
     values = st.session_state.setdefault("remembered", {})
+    languages = st.session_state.setdefault("languages_shown", {})
     given = st.session_state.get(key, _NOTHING)
     if given is not _NOTHING and (options is None or given in options):
         values[key] = given
     value = values.get(key, default)
     if options is not None and value not in options:
         value = default
-    if given is _NOTHING or given != value:
+    if given is _NOTHING or given != value or languages.get(key) != language():
         st.session_state[key] = value
+    languages[key] = language()
     return key
 
 
