@@ -1,12 +1,12 @@
-"""`rwkv-rag demo`: the whole way on a few documents that ship with the package, in its own home.
+"""`rwkv-rag demo`: index a few documents of the package and ask them, in a home of its own.
 
-Knows the documents and the questions, and nothing of how they are answered.
+Knows the documents and the questions, not how they are answered.
 """
 
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from collections import Counter
 from pathlib import Path
 from time import perf_counter
 
@@ -38,27 +38,6 @@ QUESTIONS = (
 FOLLOW_UPS = frozenset({"它可以水洗吗？"})
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """What the demonstration showed. `wrong` citations do not stand in their document."""
-
-    answered: int = 0
-    refused: int = 0
-    cited: int = 0
-    wrong: int = 0
-    unproven: int = 0
-
-    def add(self, answer: Answer, wrong: int) -> Tally:
-        """With one more answer."""
-        return Tally(
-            self.answered + (not answer.refused),
-            self.refused + answer.refused,
-            self.cited + len(answer.citations),
-            self.wrong + wrong,
-            self.unproven + (not answer.refused and not answer.citations),
-        )
-
-
 @with_session("model")
 def demo(here: Session) -> None:
     """See it work: a few documents, questions in two languages, every quote checked."""
@@ -82,16 +61,16 @@ def _show(screen: Screen, settings: config.Settings) -> None:
         pipeline = client.pipeline()
         screen.say("model loaded in {seconds:.1f} s", style="dim", seconds=perf_counter() - started)
         _index(screen, library)
-        tally, history = Tally(), list[Turn]()
+        counts, history = Counter[str](), list[Turn]()
         for question in QUESTIONS:
             asked_about = history if question in FOLLOW_UPS else []
             screen.out.print(Rule(style="dim"))
             screen.out.print(f"{'  ↳ ' if asked_about else ''}{question}", style="bold green")
             answer = stream(screen, pipeline.answer(question, kb=KB, history=asked_about))
             _proof(screen, question, answer)
-            tally = tally.add(answer, _count_wrong(library, answer))
+            counts += _counts(library, answer)
             history = [remembered(question, answer)]
-    _verdict(screen, tally, perf_counter() - started)
+    _verdict(screen, counts, perf_counter() - started)
 
 
 def _index(screen: Screen, library: Knowledge) -> None:
@@ -128,27 +107,35 @@ def _proof(screen: Screen, question: str, answer: Answer) -> None:
     screen.out.print(f"  {steps}", style="dim")
 
 
-def _count_wrong(library: Knowledge, answer: Answer) -> int:
-    """Citations whose quote does not stand in the stored document where they say."""
-    wrong = 0
-    for citation in answer.citations:
-        text = library.document(KB, citation.document).text
-        wrong += text[citation.start : citation.end] != citation.quote
-    return wrong
+def _counts(library: Knowledge, answer: Answer) -> Counter[str]:
+    """What an answer adds to the result; a wrong citation does not stand in the stored document."""
+    texts = {each.document: library.document(KB, each.document).text for each in answer.citations}
+    wrong = [
+        each
+        for each in answer.citations
+        if texts[each.document][each.start : each.end] != each.quote
+    ]
+    return Counter(
+        refused=int(answer.refused),
+        answered=int(not answer.refused),
+        cited=len(answer.citations),
+        wrong=wrong,
+        unproven=int(not answer.refused and not answer.citations),
+    )
 
 
-def _verdict(screen: Screen, tally: Tally, seconds: float) -> None:
+def _verdict(screen: Screen, counts: Counter[str], seconds: float) -> None:
     screen.out.print(Rule(style="dim"))
     screen.say(
         "{answered} answered, {refused} refused; {good} of {cited} citations check out; "
         "{seconds:.1f} s in all",
         style="bold",
-        answered=tally.answered,
-        refused=tally.refused,
-        good=tally.cited - tally.wrong,
-        cited=tally.cited,
+        answered=counts["answered"],
+        refused=counts["refused"],
+        good=counts["cited"] - counts["wrong"],
+        cited=counts["cited"],
         seconds=seconds,
     )
     screen.say('next: rwkv-rag index YOUR-FILES, then rwkv-rag ask "…" or rwkv-rag ui', style="dim")
-    if tally.wrong or tally.unproven or not tally.cited:
+    if counts["wrong"] or counts["unproven"] or not counts["cited"]:
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""`rwkv-rag doctor`: looks at all that must be right, and says what to do where it is not."""
+"""`rwkv-rag doctor`: checks the machine and the data, and shows what to do about problems."""
 
 from __future__ import annotations
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 LOOK_S = 0.5  # between two looks at a job that is followed
 OVERLAP = 4096  # characters of a log by which the place is found again
 WIDE = 110  # columns from which a list of jobs says when they began
-LOGINS = (N_("logged in"), N_("not logged in"), N_("missing"))
 TITLES = (
     *(N_("job"), N_("name"), N_("method"), N_("status"), N_("step"), N_("loss")),
     *(N_("before"), N_("after"), N_("begun")),
@@ -161,7 +160,7 @@ def logs(here: Session, id: Id, follow: Follow = False) -> None:
 
 
 def added(before: str, now: str) -> str:
-    """What a log says since `before`. Of a long one only the end is known, so it moves on."""
+    """What was added to a log since `before`; of a long log only the end is known."""
     if now.startswith(before):
         return now[len(before) :]
     last = before[-OVERLAP:]

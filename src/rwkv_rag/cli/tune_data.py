@@ -124,7 +124,7 @@ def _prefix(file: Path, out: Path | None) -> Path:
 
 @contextmanager
 def _new_file(path: Path) -> Iterator[TextIO]:
-    """A new text file; one that stays empty is not left behind, what was written is kept."""
+    """A new text file; it is deleted if it stays empty, and kept if writing breaks off."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:

@@ -20,21 +20,6 @@ if TYPE_CHECKING:
 Name = Annotated[str, typer.Argument(help="Name of what was tuned.")]
 BASE = "Model it belongs to (default: the builtin one)."
 KINDS = (N_("state"), N_("adapter"), N_("model"))
-FORMS = (  # what `tuning` says that files of other programs hold
-    N_("a tuned state (time_state)"),
-    N_("a slim LoRA"),
-    N_("a LoRA in a folder of peft"),
-    N_("a PiSSA adapter"),
-    N_("a DiSHA (MiSS) adapter"),
-    N_("a DiSHA adapter of the mode bat"),
-    N_("an adapter of this program"),
-    N_("a state"),
-    N_("an adapter"),
-    N_("a whole model"),
-    N_("a LoRA in the names of RWKV-PEFT"),
-    N_("a DiSHA adapter in the names of RWKV-PEFT"),
-    N_("a folder of peft"),
-)
 
 
 @with_session()

@@ -1,6 +1,6 @@
 """`rwkv-rag up` and its companions: start all services, look at them, restart one, stop them.
 
-Knows how the supervisor is asked, not how it runs its processes.
+Knows the supervisor's Protocol, not how it runs its processes.
 """
 
 from __future__ import annotations
@@ -243,16 +243,16 @@ def _supervision(found: Running) -> Iterator[Supervision]:
 @contextmanager
 def _signals(running: Any) -> Iterator[None]:
     """Ctrl-C, SIGTERM and a closed terminal stop it; a second time at once."""
-    asked = False
+    stopping = False
 
-    def ask(*args: object) -> None:
-        nonlocal asked
-        running.kill() if asked else running.stop()
-        asked = True
+    def stop(*args: object) -> None:
+        nonlocal stopping
+        running.kill() if stopping else running.stop()
+        stopping = True
 
     names = ("SIGINT", "SIGTERM", "SIGHUP")
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    before = [(number, signal.signal(number, ask)) for number in numbers]
+    before = [(number, signal.signal(number, stop)) for number in numbers]
     try:
         yield
     finally:

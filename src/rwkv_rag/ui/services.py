@@ -1,6 +1,6 @@
 """The services page: what runs, how busy it is, and a restart of each service.
 
-Knows the Supervision Protocol. Where the pages have everything in their own process it says so.
+Knows the Supervision Protocol. Without services it only shows a note.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What one browser session has chosen and is told: its language, its entries, its notices.
+"""The state of one browser session: its language, what was entered, its notices.
 
 Knows no page.
 """

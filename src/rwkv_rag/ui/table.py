@@ -63,10 +63,9 @@ def records(lines: Iterable[Mapping[str, Any]], originals: Sequence[Record]) -> 
 def shown(record: Record) -> tuple[str, str]:
     """The last question and its answer. A plain text is all answer."""
     if "messages" in record:
-        said = _last(record, "user"), _last(record, "assistant")
-        return tuple(str(record["messages"][n]["content"]) if n >= 0 else "" for n in said)  # type: ignore[return-value]
+        return _content(record, "user"), _content(record, "assistant")
     if "text" in record:
-        head, _, answer = _cut(str(record["text"]))
+        head, _gap, answer = _cut(str(record["text"]))
         return head.removeprefix(_USER), answer
     return str(record.get("question") or ""), str(record.get("answer") or "")
 
@@ -82,7 +81,7 @@ def edited(record: Record, question: str, answer: str) -> Record:
                 messages[place]["content"] = content
         return {**record, "messages": messages}
     if "text" in record:
-        head, gap, _ = _cut(str(record["text"]))
+        head, gap, _answer = _cut(str(record["text"]))
         if not gap:  # a plain text becomes a turn when it is given a question
             return {
                 **record,
@@ -148,6 +147,11 @@ def _cut(text: str) -> tuple[str, str, str]:
     if not found:
         return "", "", text
     return text[: found[-1].start()], found[-1][0], text[found[-1].end() :]
+
+
+def _content(record: Record, role: str) -> str:
+    place = _last(record, role)
+    return str(record["messages"][place]["content"]) if place >= 0 else ""
 
 
 def _last(record: Record, role: str) -> int:
