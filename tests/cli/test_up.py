@@ -222,7 +222,7 @@ def test_other_threads_of_the_supervisor_speak_the_users_language(
     )
     thread.start()
     thread.join()
-    assert capsys.readouterr().err == "llm-1：失败（exit code 2），其他服务照常\n"
+    assert capsys.readouterr().err == "llm-1：失败（exit code 2），其他服务不受影响\n"
 
 
 def test_a_line_of_a_process_has_its_name_before_it(capsys: pytest.CaptureFixture[str]) -> None:

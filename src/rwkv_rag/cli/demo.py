@@ -119,7 +119,7 @@ def _counts(library: Knowledge, answer: Answer) -> Counter[str]:
         refused=int(answer.refused),
         answered=int(not answer.refused),
         cited=len(answer.citations),
-        wrong=wrong,
+        wrong=len(wrong),
         unproven=int(not answer.refused and not answer.citations),
     )
 

@@ -36,13 +36,11 @@ WORKING = 1.1  # states of the answers being written and what a step computes, b
 def python() -> Iterator[Finding]:
     """The interpreter and the system."""
     old = sys.version_info < OLDEST_PYTHON or sys.maxsize < 2**32
-    yield finding(
-        "fail" if old else "ok",
-        "python",
-        "Python {version} on {system}",
-        N_("install a 64-bit Python of version 3.10 or later") if old else "",
-        version=platform.python_version(),
-        system=platform.platform(),
+    remedy = N_("install a 64-bit Python of version 3.10 or later") if old else ""
+    judged, version = fail if old else ok, platform.python_version()
+    system = platform.platform()
+    yield judged(
+        "python", N_("Python {version} on {system}"), remedy, version=version, system=system
     )
 
 
@@ -92,12 +90,12 @@ def disk(home: Path) -> Iterator[Finding]:
     """Space where the data lies and where temporary files go."""
     for about, folder in (("disk", home), ("temporary", Path(tempfile.gettempdir()))):
         free = shutil.disk_usage(_existing(folder)).free
-        if free >= SCARCE_DISK:
-            yield ok(about, "{free} free at {folder}", free=gigabytes(free), folder=folder)
-            continue
-        state: State = "fail" if free < LEAST_DISK else "warn"
         space = gigabytes(free)
-        yield finding(state, about, LITTLE_DISK, MAKE_SPACE, free=space, folder=folder)
+        if free >= SCARCE_DISK:
+            yield ok(about, "{free} free at {folder}", free=space, folder=folder)
+        else:
+            judged = fail if free < LEAST_DISK else warn
+            yield judged(about, LITTLE_DISK, MAKE_SPACE, free=space, folder=folder)
 
 
 def clock(home: Path) -> Iterator[Finding]:
@@ -128,12 +126,8 @@ def needed_bytes(parameters: int, precision: str) -> int:
 
 def largest(free_bytes: int, precision: str) -> str:
     """The largest released model that fits into so much memory; a dash where none does."""
-    fitting = [
-        name
-        for name, parameters in RELEASED.items()
-        if needed_bytes(parameters, precision) <= free_bytes
-    ]
-    return fitting[-1] if fitting else "–"
+    sizes = {name: needed_bytes(parameters, precision) for name, parameters in RELEASED.items()}
+    return ["–", *(name for name, size in sizes.items() if size <= free_bytes)][-1]
 
 
 def _memory(about: str, template: str, free: int, **values: object) -> Finding:

@@ -64,7 +64,7 @@ def _other_users(path: Path) -> Iterator[Finding]:
     """Another owner, and other users who can read: those who may enter all directories above."""
     status = path.stat()
     if status.st_uid != os.geteuid():
-        yield warn("data", BELONGS, "chown -R $USER {path}", path=path, owner=_owner(status))
+        yield warn("data", BELONGS, "chown -R $USER {path}", path=path, owner=_owner(path))
     if status.st_mode & stat.S_IROTH and all(
         above.stat().st_mode & stat.S_IXOTH for above in path.resolve().parents
     ):
@@ -81,18 +81,16 @@ def keys(home: Path) -> Iterator[Finding]:
         if os.name == "posix" and status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             yield fail("keys", READABLE, "chmod 600 {path}", path=path)
         elif os.name == "posix" and status.st_uid != os.geteuid():
-            yield fail("keys", BELONGS, "chown $USER {path}", path=path, owner=_owner(status))
+            yield fail("keys", BELONGS, "chown $USER {path}", path=path, owner=_owner(path))
         else:
             yield ok("keys", "{path} is readable by its owner only", path=path)
 
 
-def _owner(status: os.stat_result) -> str:
-    import pwd
-
+def _owner(path: Path) -> str:
     try:
-        return pwd.getpwuid(status.st_uid).pw_name
+        return path.owner()
     except KeyError:
-        return str(status.st_uid)
+        return str(path.stat().st_uid)
 
 
 def bases(knowledge: Knowledge, embedder: Embedder) -> Iterator[Finding]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib import metadata
 
-from rwkv_rag.diagnosis.finding import Finding, State, finding, ok
+from rwkv_rag.diagnosis.finding import Finding, ok, warn
+from rwkv_rag.i18n import N_
 
 EXTRAS = {
     "ui": ("streamlit",),
@@ -21,18 +22,13 @@ USUAL = ("ui", "api", "tune")
 def extras() -> Iterator[Finding]:
     """One finding for each optional part."""
     for extra, distributions in EXTRAS.items():
-        yield _extra(extra, distributions)
-
-
-def _extra(extra: str, distributions: tuple[str, ...]) -> Finding:
-    about, versions = f"[{extra}]", {name: _version(name) for name in distributions}
-    missing = ", ".join(name for name, version in versions.items() if not version)
-    if not missing:
-        installed = ", ".join(f"{name} {version}" for name, version in versions.items())
-        return ok(about, "installed: {installed}", installed=installed)
-    state: State = "warn" if extra in USUAL else "ok"
-    remedy = "pip install 'rwkv-rag[{extra}]'"
-    return finding(state, about, "not installed: {missing}", remedy, missing=missing, extra=extra)
+        about, versions = f"[{extra}]", {name: _version(name) for name in distributions}
+        if missing := ", ".join(name for name, version in versions.items() if not version):
+            install, judged = f"pip install 'rwkv-rag[{extra}]'", warn if extra in USUAL else ok
+            yield judged(about, N_("not installed: {missing}"), install, missing=missing)
+        else:
+            installed = ", ".join(f"{name} {version}" for name, version in versions.items())
+            yield ok(about, "installed: {installed}", installed=installed)
 
 
 def _version(distribution: str) -> str:

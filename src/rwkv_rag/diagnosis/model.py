@@ -63,11 +63,9 @@ def _recorded(path: Path) -> str:
     try:
         files = metadata.files("rwkv-rag") or []
     except metadata.PackageNotFoundError:
-        return ""
-    for file in files:
-        if file.hash and Path(str(file.locate())) == path:
-            return file.hash.value
-    return ""
+        files = []
+    known = {Path(str(file.locate())): file.hash.value for file in files if file.hash}
+    return known.get(path, "")
 
 
 def _digest(path: Path) -> str:
