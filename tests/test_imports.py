@@ -38,7 +38,7 @@ OWNERS = {
     "wandb": ("tuning/tracking.py",),
     "psutil": ("tuning/memory.py", "processes", "diagnosis"),
     "bitsandbytes": ("tuning/quantized.py",),
-    "fla": ("tuning/wkv_gpu.py",),
+    "fla": ("tuning/wkv.py",),
 }
 
 

@@ -170,8 +170,7 @@ class Block:
         y = torch.empty(x.shape, dtype=self.dtype)
         spread(x.numel() * 6 * loops.HEAD_SIZE)
         loops.wkv(
-            tuple(self._by_head(part) for part in (r, k, v, w, a, mix)),
-            self._by_head(g),
+            tuple(self._by_head(part) for part in (r, k, v, w, a, mix, g)),
             self._by_head(v_first),
             self.mixes_values,
             self._vectors,

@@ -1,10 +1,10 @@
 """The WKV-7 recurrence, differentiable: autograd reaches inputs and initial state.
 
-Per head the recurrence is `S = S diag(w) + S a b^T + v k^T`, `y = S r`, with S of shape (V, K). On
-a CPU compiled loops walk it (`wkv_cpu`), on a GPU the kernels of flash-linear-attention where that
-is installed; elsewhere it runs in chunks, each solved with matrices (the "WY" form of delta-rule
-networks), so that only one small matrix product a chunk stays sequential: `S_next = S M + C`. Knows
-nothing of layers or batches.
+For each head the recurrence is `S = S diag(w) + S a b^T + v k^T`, `y = S r`, with S of shape
+(V, K). On a CPU it runs token by token in compiled loops (`rwkv.kernels.wkv`), on a GPU through
+flash-linear-attention where that is installed, elsewhere in chunks of matrix products (the "WY"
+form of delta-rule networks). `benchmarks/wkv_training.py` compares loops and chunks. Knows nothing
+of layers or batches.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from rwkv_rag.tuning.wkv_cpu import wkv7_cpu
+from rwkv_rag.rwkv.kernels.threads import exclusive, limit_threads, spread
+from rwkv_rag.rwkv.kernels.wkv import KEEP, recurrence, recurrence_back
 
 CHUNK = 16
 
@@ -28,17 +30,57 @@ def wkv7(
     """Outputs (B, T, H, N) and the final state (B, H, N, N) from inputs (B, T, H, N).
 
     `log_w` is the log of the decay, at least -0.60653 each step, which keeps `exp(-cumsum)` of a
-    chunk far inside the range of fp32. All arithmetic is fp32 whatever the inputs are, but for
-    the kernels of a GPU, which multiply in bf16.
+    chunk far inside the range of fp32. All arithmetic is fp32 whatever the inputs are, except in
+    flash-linear-attention's kernels, which multiply in bf16.
     """
     with torch.autocast(r.device.type, enabled=False):
-        given = tuple(x.float() for x in (r, log_w, k, v, a, b, state))
+        inputs = tuple(x.float() for x in (r, log_w, k, v, a, b, state))
         if r.device.type == "cpu":
-            y, end, _ = wkv7_cpu(*given)
-            return y, end
+            return wkv7_loops(*inputs)
         if r.device.type == "cuda" and (kernel := fla_kernel()) is not None:
-            return wkv7_fla(*given, kernel=kernel)
-        return wkv7_chunked(*given)
+            return wkv7_fla(*inputs, kernel=kernel)
+        return wkv7_chunked(*inputs)
+
+
+def wkv7_loops(*inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """The compiled loops, on a CPU, for fp32 arguments as of `wkv7`."""
+    y, end = _loops(*inputs)
+    return y, end
+
+
+class _Loops(torch.autograd.Function):
+    """Keeps every KEEP-th state; the backward pass computes those between them again."""
+
+    @staticmethod
+    def forward(ctx: Any, r: Tensor, log_w: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor]:
+        *others, state = rest
+        batch, length, heads, size = r.shape
+        y = torch.empty(batch, length, heads, size)
+        end = state.clone(memory_format=torch.contiguous_format)
+        kept = torch.empty(batch, heads, -(-length // KEEP), size, size)
+        inputs = [x.contiguous() for x in (r, log_w, *others)]
+        with exclusive:
+            limit_threads(torch.get_num_threads())
+            spread(5 * size * r.numel())
+            recurrence(tuple(x.numpy() for x in inputs), end.numpy(), kept.numpy(), y.numpy())
+        ctx.save_for_backward(*inputs, kept)
+        return y, end
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_y: Tensor, d_end: Tensor) -> tuple[Tensor, ...]:
+        *inputs, kept = ctx.saved_tensors
+        d_inputs = torch.empty(6, *d_y.shape)
+        d_state = d_end.clone(memory_format=torch.contiguous_format)
+        arrays = (x.numpy() for x in (kept, d_y.contiguous(), d_state, d_inputs))
+        with exclusive:
+            limit_threads(torch.get_num_threads())
+            spread(20 * d_y.shape[-1] * d_y.numel())
+            recurrence_back(tuple(x.numpy() for x in inputs), *arrays)
+        return (*d_inputs, d_state)
+
+
+_loops: Any = _Loops.apply
 
 
 def wkv7_chunked(
