@@ -34,7 +34,7 @@ OWNERS = {
     "prometheus_client": ("api",),
     "rich": ("cli", "tuning"),
     "lightning_fabric": ("tuning/devices.py",),
-    "peft": ("tuning/methods/injection.py",),
+    "peft": ("tuning/adapters.py",),
     "wandb": ("tuning/tracking.py",),
     "psutil": ("tuning/memory.py", "processes", "diagnosis"),
     "bitsandbytes": ("tuning/quantized.py",),

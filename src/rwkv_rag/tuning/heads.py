@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rwkv_rag.tuning.block import HEAD_SIZE, Block, Memory, NetworkShape, inside
-from rwkv_rag.tuning.network import Network
+from rwkv_rag.rwkv.layout import HEAD_SIZE
+from rwkv_rag.tuning.network import Block, Memory, Network, NetworkShape, inside
 
 
 class Heads(nn.Module):
