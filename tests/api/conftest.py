@@ -16,7 +16,7 @@ from .serving import Served, fake, fill, running
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """One server for the tests that change nothing they share; the base "docs" is filled."""
     with running(fake(tmp_path_factory.mktemp("api") / "home")) as served:
-        fill(served.parts)
+        fill(served.client)
         yield served
 
 

@@ -14,7 +14,7 @@ import httpx
 import uvicorn
 
 from rwkv_rag import app
-from rwkv_rag.api import server
+from rwkv_rag.api import application, server
 from rwkv_rag.api.options import Options
 from rwkv_rag.config import Settings
 from rwkv_rag.testing import text_document
@@ -29,11 +29,11 @@ FEE = "The annual fee is 48 pounds for a full plot."
 
 @dataclass(frozen=True)
 class Served:
-    """A server that runs: its address, its parts and a client."""
+    """A server that runs: its address, the client it works on, and a client over HTTP."""
 
     url: str
-    parts: app.Client
-    client: httpx.Client
+    client: app.Client
+    http: httpx.Client
     home: Path
 
 
@@ -41,22 +41,22 @@ class Served:
 def running(
     settings: Settings,
     options: Options | None = None,
-    change: Callable[[app.Client], None] = lambda parts: None,
+    change: Callable[[app.Client], None] = lambda client: None,
 ) -> Iterator[Served]:
     """The API on a free port of this machine until the block ends."""
     options = options or Options(port=0)
-    with closing(server.listening(options)) as listener, app.open_client(settings) as parts:
-        change(parts)
-        application = server.assembled(settings, options, parts)
-        config = uvicorn.Config(application, log_level="error", ws="none", lifespan="on")
+    with closing(server.bound_socket(options)) as listener, app.open_client(settings) as client:
+        change(client)
+        asgi = application.create(settings, options, client)
+        config = uvicorn.Config(asgi, log_level="error", ws="none", lifespan="on")
         runs = uvicorn.Server(config)
         thread = threading.Thread(target=runs.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         until(lambda: runs.started)
         url = server.url(listener)
         try:
-            with httpx.Client(base_url=url, timeout=30, trust_env=False) as client:
-                yield Served(url, parts, client, settings.home)
+            with httpx.Client(base_url=url, timeout=30, trust_env=False) as http:
+                yield Served(url, client, http, settings.home)
         finally:
             runs.should_exit = True
             thread.join(10)
@@ -76,11 +76,11 @@ def fake(home: Path) -> Settings:
     return Settings(home=home, model="fake", connect="off")
 
 
-def fill(parts: app.Client) -> None:
+def fill(client: app.Client) -> None:
     """The base "docs" with an English and a Chinese document."""
-    parts.knowledge.create("docs", chunk_size=60, chunk_overlap=0)
+    client.knowledge.create("docs", chunk_size=60, chunk_overlap=0)
     documents = [text_document("garden.txt", GARDEN), text_document("手册.md", MANUAL)]
-    for _ in parts.knowledge.add("docs", documents):
+    for _ in client.knowledge.add("docs", documents):
         pass
 
 

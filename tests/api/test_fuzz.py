@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from rwkv_rag import app
+from rwkv_rag.api import application
 from rwkv_rag.api.options import Options
-from rwkv_rag.api.server import assembled
 
 from .serving import fake, fill
 from .stand_in import StandInSupervision, StandInTuner
@@ -23,12 +23,12 @@ HELD = {"kb": "docs", "document": "garden.txt", "service": "llm", "id": "job0"}
 def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     schemathesis = pytest.importorskip("schemathesis", reason="the fuzz test needs schemathesis")
     home: Path = tmp_path_factory.mktemp("fuzz") / "home"
-    with app.open_client(fake(home)) as parts:
-        parts.tuner = StandInTuner()
-        parts.supervision = StandInSupervision()
-        fill(parts)
-        application = assembled(fake(home), Options(hosts=("testserver",)), parts)
-        yield schemathesis.openapi.from_asgi("/openapi.json", application), parts
+    with app.open_client(fake(home)) as client:
+        client.tuner = StandInTuner()
+        client.supervision = StandInSupervision()
+        fill(client)
+        asgi = application.create(fake(home), Options(hosts=("testserver",)), client)
+        yield schemathesis.openapi.from_asgi("/openapi.json", asgi), client
 
 
 @pytest.mark.slow
@@ -48,7 +48,7 @@ def test_no_request_brings_a_500_and_no_answer_lies(
     from schemathesis.generation import GenerationMode
     from schemathesis.specs.openapi.checks import response_schema_conformance
 
-    schema, parts = described
+    schema, client = described
     seen: set[int] = set()
     for result in schema.get_all_operations():
         operation = result.ok()
@@ -64,8 +64,8 @@ def test_no_request_brings_a_500_and_no_answer_lies(
             if known:
                 held = {name: HELD[name] for name in case.path_parameters or {} if name in HELD}
                 case.path_parameters = {**(case.path_parameters or {}), **held}
-                if "docs" not in [base.name for base in parts.knowledge.bases()]:
-                    fill(parts)
+                if "docs" not in [base.name for base in client.knowledge.bases()]:
+                    fill(client)
             answer = case.call()
             seen.add(answer.status_code)
             checks = [not_a_server_error, response_schema_conformance]

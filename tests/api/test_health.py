@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from rwkv_rag.api import readiness
+from rwkv_rag.api import monitoring
 from rwkv_rag.errors import Unreachable
 
 from .serving import Served, fault
@@ -16,7 +16,7 @@ from .serving import Served, fault
 def test_ready_says_which_service_does_not_answer_and_why(
     alone: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert alone.client.get("/ready").json()["services"] == dict.fromkeys(
+    assert alone.http.get("/ready").json()["services"] == dict.fromkeys(
         ("llm", "index", "tuning"), "ok"
     )
 
@@ -24,14 +24,14 @@ def test_ready_says_which_service_does_not_answer_and_why(
         def bases(self) -> list[object]:
             raise Unreachable("nobody answers at ipc:///index; start it with `rwkv-rag up`")
 
-    monkeypatch.setattr(alone.parts, "knowledge", Gone())
-    monkeypatch.setattr(readiness, "KEPT_S", 0.0)
-    answer = alone.client.get("/ready")
+    monkeypatch.setattr(alone.client, "knowledge", Gone())
+    monkeypatch.setattr(monitoring, "READY_CACHED_S", 0.0)
+    answer = alone.http.get("/ready")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     said = answer.json()
     assert said["ready"] is False and said["services"]["llm"] == "ok"
     assert "nobody answers" in said["services"]["index"]
-    assert alone.client.get("/health").json() == {"status": "ok"}
+    assert alone.http.get("/health").json() == {"status": "ok"}
 
 
 def test_a_service_that_hangs_is_asked_once_and_not_waited_for(
@@ -45,12 +45,12 @@ def test_a_service_that_hangs_is_asked_once_and_not_waited_for(
             go_on.wait(20)
             return []
 
-    monkeypatch.setattr(alone.parts, "knowledge", Hanging())
-    monkeypatch.setattr(readiness, "KEPT_S", 0.0)
-    monkeypatch.setattr(readiness, "READY_S", 0.1)
+    monkeypatch.setattr(alone.client, "knowledge", Hanging())
+    monkeypatch.setattr(monitoring, "READY_CACHED_S", 0.0)
+    monkeypatch.setattr(monitoring, "READY_TIMEOUT_S", 0.1)
     try:
         for _ in range(3):
-            answer = alone.client.get("/ready", headers={"Accept-Language": "zh"})
+            answer = alone.http.get("/ready", headers={"Accept-Language": "zh"})
             assert answer.json()["services"]["index"] == "还没有回应"
         assert len(asked) == 1
     finally:
@@ -58,11 +58,11 @@ def test_a_service_that_hangs_is_asked_once_and_not_waited_for(
 
 
 def test_figures_name_routes_and_never_addresses(alone: Served) -> None:
-    alone.client.get("/api/knowledge/secret-name")
-    alone.client.get("/nothing/at/all")
+    alone.http.get("/api/knowledge/secret-name")
+    alone.http.get("/nothing/at/all")
     body = {"model": "fake", "messages": [{"role": "user", "content": "hello there"}]}
-    usage = alone.client.post("/v1/chat/completions", json=body).json()["usage"]
-    figures = alone.client.get("/metrics").text
+    usage = alone.http.post("/v1/chat/completions", json=body).json()["usage"]
+    figures = alone.http.get("/metrics").text
     assert 'method="GET",route="/api/knowledge/{kb}",status="404"} 1.0' in figures
     assert 'route="none",status="404"} 1.0' in figures
     assert 'rwkv_rag_request_seconds_count{route="/v1/chat/completions"} 1.0' in figures
@@ -72,7 +72,7 @@ def test_figures_name_routes_and_never_addresses(alone: Served) -> None:
 
 
 def test_the_page_needs_neither_scripts_nor_the_network(shared: Served) -> None:
-    page = shared.client.get("/", follow_redirects=True)
+    page = shared.http.get("/", follow_redirects=True)
     assert page.status_code == 200 and page.url.path == "/docs"
     assert "default-src 'none'" in page.headers["content-security-policy"]
     assert not re.search(r"<script|src=|https?://", page.text)
@@ -81,7 +81,7 @@ def test_the_page_needs_neither_scripts_nor_the_network(shared: Served) -> None:
 
 
 def test_the_description_covers_every_address(shared: Served) -> None:
-    document = shared.client.get("/openapi.json").json()
+    document = shared.http.get("/openapi.json").json()
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             assert operation["summary"] and operation["description"], (method, path)
@@ -95,11 +95,11 @@ def test_unknown_addresses_and_methods_are_errors_in_the_same_shape(shared: Serv
         ("PATCH", "/v1/models", 405),
         ("GET", "/v1", 404),
     ):
-        answer = shared.client.request(method, path)
+        answer = shared.http.request(method, path)
         assert answer.status_code == status
         assert fault(answer)["message"]
-    body = shared.client.post(
+    body = shared.http.post(
         "/v1/embeddings", content=b"{", headers={"Content-Type": "application/json"}
     )
     assert fault(body)["message"] == "the body is not JSON"
-    assert fault(shared.client.post("/v1/embeddings"))["message"] == "the body is missing"
+    assert fault(shared.http.post("/v1/embeddings"))["message"] == "the body is missing"

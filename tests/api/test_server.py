@@ -16,8 +16,7 @@ import httpx
 import pytest
 
 from rwkv_rag.api import server
-from rwkv_rag.api.options import Options
-from rwkv_rag.api.token import token_file
+from rwkv_rag.api.options import Options, token_file
 from rwkv_rag.errors import Busy, InputError
 
 from .serving import until
@@ -81,13 +80,13 @@ def test_a_used_port_and_a_foreign_address_are_said() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(Busy, match=f"port {port} is used"):
-            server.listening(Options(port=port))
+            server.bound_socket(Options(port=port))
     with pytest.raises(InputError, match=r"cannot listen on 192\.0\.2\.1"):
-        server.listening(Options(host="192.0.2.1", token="x" * 20, port=0))
+        server.bound_socket(Options(host="192.0.2.1", token="x" * 20, port=0))
     with pytest.raises(InputError, match="no address of this machine"):
-        server.listening(Options(host="no.such.host.invalid", token="x" * 20, port=0))
+        server.bound_socket(Options(host="no.such.host.invalid", token="x" * 20, port=0))
 
 
 def test_the_address_is_one_for_a_browser() -> None:
-    with closing(server.listening(Options(host="::1", port=0))) as listener:
+    with closing(server.bound_socket(Options(host="::1", port=0))) as listener:
         assert re.fullmatch(r"http://\[::1\]:\d+", server.url(listener))

@@ -1,9 +1,9 @@
-"""The HTTP API: OpenAI's protocol, and REST for everything else, over `app.Client`.
+"""The HTTP API: OpenAI's protocol, and REST for everything else, over `client.Client`.
 
-    application  ─ gate (host, origin, token, sizes) ─ measures ─▶ v1 | rest | health | pages
-    v1           what OpenAI's clients speak: models, chat, embeddings; and rerank
-    rest         knowledge bases, documents, asking, fine-tuning, services
+    application  ─ middleware (language, access, sizes) ─ metrics ─▶ v1 | rest | health | docs page
+    v1           what OpenAI's clients speak: models, chat, embeddings; and reranking
+    rest         knowledge bases, documents, questions, fine-tuning, services
 
-Endpoints are plain functions that run in threads; what streams is pulled step by step from its
-iterator (`flow`). Knows no model, no store and no bus.
+Endpoints are plain functions that run in threads; streamed responses take one step after the other
+from an iterator (`responses`). Knows no model, no store and no queue.
 """

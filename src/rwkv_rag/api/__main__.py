@@ -3,12 +3,12 @@
     --home DIR --model M --tuned T --lang zh|en --connect ADDRESS --key FILE    as every command
     --host HOST --port PORT    where to listen; port 0 takes a free one
     --require-token            ask for the token on loopback too; elsewhere it is always asked for
-    --token-file FILE          holds the token; HOME/keys/api.token, made at need, if not given
+    --token-file FILE          holds the token; if not given, HOME/keys/api.token, made if missing
     --folder DIR               files of this machine below it may be named in requests; repeatable
     --name NAME                another name this server is reached by on loopback; repeatable
 
-It ends in order at SIGINT or SIGTERM. What is wrong is one line on stderr and exit code 2. When it
-listens it writes `listening on URL` as a line to stderr; that it can answer, `GET URL/ready` tells.
+SIGINT or SIGTERM ends it in order. An error is one line on stderr and exit code 2. When it listens
+it writes `listening on URL` as a line to stderr; `GET URL/ready` says whether it can answer.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ import sys
 from pathlib import Path
 
 from rwkv_rag import config, i18n
-from rwkv_rag.api.options import Options, is_loopback
+from rwkv_rag.api.options import Options, home_token, is_loopback, read_token
 from rwkv_rag.api.server import serve
-from rwkv_rag.api.token import kept_token, read_token
 from rwkv_rag.errors import RagError
 from rwkv_rag.i18n import _
 
@@ -70,7 +69,7 @@ def _options(given: argparse.Namespace, home: Path) -> Options:
     if given.token_file:
         token = read_token(given.token_file)
     elif given.require_token or not is_loopback(given.host):
-        token = kept_token(home)
+        token = home_token(home)
     return Options(
         host=given.host,
         port=given.port,

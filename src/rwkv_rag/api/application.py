@@ -1,4 +1,4 @@
-"""The API put together: routes, errors, gate, figures. Opens and closes nothing itself."""
+"""The FastAPI application: routes, error handlers, middleware. Opens and closes nothing itself."""
 
 from __future__ import annotations
 
@@ -14,28 +14,23 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from rwkv_rag import __version__
-from rwkv_rag.api import health, page
+from rwkv_rag.api import docs_page, health
 from rwkv_rag.api.context import Context
-from rwkv_rag.api.faults import (
-    ErrorBody,
-    Fault,
-    Refused,
-    fault_of,
-    fault_of_fields,
-    fault_of_status,
-)
-from rwkv_rag.api.gate import Gate, refusal
-from rwkv_rag.api.json import Json
-from rwkv_rag.api.language import language_of
-from rwkv_rag.api.measures import Measured
-from rwkv_rag.api.rest import asking, bases, documents, services, tuning
+from rwkv_rag.api.middleware import RequestMiddleware
+from rwkv_rag.api.monitoring import Metrics, MetricsMiddleware, Readiness
+from rwkv_rag.api.options import Options
+from rwkv_rag.api.problems import ErrorBody, Problem, problem_of
+from rwkv_rag.api.responses import Json, problem_response
+from rwkv_rag.api.rest import documents, knowledge, services, tuning
 from rwkv_rag.api.v1 import chat, models, vectors
+from rwkv_rag.client import Client
+from rwkv_rag.config import Settings
 from rwkv_rag.errors import RagError
-from rwkv_rag.i18n import in_language
 
-SHORT_REQUESTS = 64
-"""Threads for requests that are answered in one go; streams have their own (`flow.Slots`)."""
+REQUEST_THREADS = 64
+"""Threads for requests that are answered in one go; streams have their own (`responses`)."""
 
+ROUTES = (chat, models, vectors, knowledge, documents, tuning, services, health, docs_page)
 ERRORS: dict[int | str, dict[str, Any]] = {
     "default": {"model": ErrorBody, "description": "What is wrong, in OpenAI's shape."}
 }
@@ -47,59 +42,42 @@ rerank. `/api` is for everything else. Messages are English or Chinese, by `Acce
 _log = logging.getLogger(__name__)
 
 
-def create(context: Context) -> FastAPI:
-    """The application of one server."""
+def create(settings: Settings, options: Options, client: Client) -> FastAPI:
+    """The application over an open client."""
     app = FastAPI(
         title="RWKV-RAG",
         version=__version__,
         description=DESCRIPTION,
-        docs_url=None,  # theirs loads its scripts from the network
+        docs_url=None,  # FastAPI's page loads its scripts from the network
         redoc_url=None,
         default_response_class=Json,
         responses=ERRORS,
         lifespan=_lifespan,
         separate_input_output_schemas=False,
     )
-    app.state.context = context
-    for room in (chat, models, vectors, bases, documents, asking, tuning, services, health, page):
-        app.include_router(room.router)
-    _answer_errors(app)
-    app.add_middleware(Gate, options=context.options, language=context.language)
-    app.add_middleware(Measured, measures=context.measures)  # the outermost: it counts refusals too
+    metrics = Metrics(client.supervision)
+    app.state.context = Context(client, options, settings.home, metrics, Readiness(client))
+    for module in ROUTES:
+        app.include_router(module.router)
+    for kind in (RagError, Problem, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, _answer_error)
+    app.add_exception_handler(Exception, _answer_unexpected)
+    app.add_middleware(RequestMiddleware, options=options, language=settings.language)
+    app.add_middleware(MetricsMiddleware, metrics=metrics)  # the outermost: it counts refusals too
     return app
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    to_thread.current_default_thread_limiter().total_tokens = SHORT_REQUESTS
+    to_thread.current_default_thread_limiter().total_tokens = REQUEST_THREADS
     yield
     app.state.context.readiness.close()
 
 
-def _answer_errors(app: FastAPI) -> None:
-    async def ours(request: Request, error: Exception) -> Response:
-        return _told(request, fault_of(error))
-
-    async def fields(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)
-        return _told(request, fault_of_fields(error.errors()))
-
-    async def framework(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        return _told(request, fault_of_status(error.status_code, error.headers))
-
-    async def mistake(request: Request, error: Exception) -> Response:
-        _log.error("a mistake in %s %s", request.method, request.url.path, exc_info=error)
-        return _told(request, fault_of(error))
-
-    for kind in (RagError, Refused):
-        app.add_exception_handler(kind, ours)
-    app.add_exception_handler(RequestValidationError, fields)
-    app.add_exception_handler(HTTPException, framework)
-    app.add_exception_handler(Exception, mistake)
+async def _answer_error(_: Request, error: Exception) -> Response:
+    return problem_response(problem_of(error))
 
 
-def _told(request: Request, fault: Fault) -> Response:
-    context: Context = request.app.state.context
-    with in_language(language_of(request.headers.get("accept-language"), context.language)):
-        return refusal(fault)
+async def _answer_unexpected(request: Request, error: Exception) -> Response:
+    _log.error("a mistake in %s %s", request.method, request.url.path, exc_info=error)
+    return problem_response(problem_of(error))

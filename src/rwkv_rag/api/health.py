@@ -1,18 +1,18 @@
-"""`/health`, `/ready` and `/metrics`: for whoever watches the server.
+"""`/health`, `/ready` and `/metrics`: for the monitoring of the server.
 
-`/health` says that the process lives and asks nobody. `/ready` asks the services, all at once and
-with a limit, and at most one such round is under way, however many ask.
+`/health` says that the process lives and asks no service. `/ready` asks all services at once, with
+a time limit; see `monitoring`.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from fastapi import APIRouter, Response
 
-from rwkv_rag.api.context import Here
-from rwkv_rag.api.json import Json
-from rwkv_rag.api.v1.shapes import Reply
+from rwkv_rag.api.context import ContextDep
+from rwkv_rag.api.responses import Json
+from rwkv_rag.api.schemas import Reply
 from rwkv_rag.i18n import _
 
 router = APIRouter(tags=["Health"])
@@ -43,16 +43,16 @@ async def health() -> dict[str, str]:
     response_model=Ready,
     responses={503: {"model": Ready, "description": "Not yet; see the reasons."}},
 )
-def ready(here: Here) -> Response:
+def ready(context: ContextDep) -> Response:
     """200 as soon as all of them do, 503 with the reasons until then."""
-    found = here.readiness.look()
-    said = {name: _(error) if error else "ok" for name, error in found.items()}
-    fine = not any(found.values())
-    body: dict[str, Any] = {"ready": fine, "services": said}
-    return Json(body, 200 if fine else 503, {} if fine else {"Retry-After": "1"})
+    found = context.readiness.check()
+    services = {name: _(error) if error else "ok" for name, error in found.items()}
+    is_ready = not any(found.values())
+    body = {"ready": is_ready, "services": services}
+    return Json(body) if is_ready else Json(body, 503, {"Retry-After": "1"})
 
 
 @router.get("/metrics", summary="Figures for Prometheus", response_class=Response)
-def metrics(here: Here) -> Response:
+def metrics(context: ContextDep) -> Response:
     """Requests, times, tokens, and the queues of the services."""
-    return Response(here.measures.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    return Response(context.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -1,7 +1,8 @@
-"""Runs the API in this process: opens the parts, listens, closes in order. Knows no route."""
+"""Runs the API in this process: listens, opens the client, closes in order. Knows no route."""
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 from contextlib import closing, suppress
@@ -13,45 +14,43 @@ from rwkv_rag.errors import Busy, InputError, MissingExtra, ServiceError, system
 
 if TYPE_CHECKING:
     import uvicorn
-    from fastapi import FastAPI
-
-    from rwkv_rag.app import Client
 
 GRACE_S = 5  # for answers under way when the server ends
-CONNECTIONS = 1000
+MAX_CONNECTIONS = 1000
 
 
 def serve(settings: Settings, options: Options) -> None:
     """Serve until SIGINT or SIGTERM.
 
     Raises MissingExtra, Busy for a port in use, InputError for an address that is not this
-    machine's, and what is wrong with a model of the user's own before anything listens.
+    machine's, and the error of a model of the user's own.
     """
     try:
-        import fastapi  # noqa: F401
+        import prometheus_client  # noqa: F401
         import python_multipart  # noqa: F401
         import uvicorn
+
+        from rwkv_rag.api import application
     except ImportError as error:
         raise MissingExtra(
             "the API needs FastAPI; install it with: pip install 'rwkv-rag[api]'"
         ) from error
     from rwkv_rag import app
 
-    with closing(listening(options)) as listener, app.open_client(settings) as parts:
-        with suppress(ServiceError, Busy):  # a service may be starting anew: `/ready` tells
-            parts.pipeline()  # what is wrong with a model is said at once
-        application = assembled(settings, options, parts)
+    with closing(bound_socket(options)) as listener, app.open_client(settings) as client:
+        with suppress(ServiceError, Busy):  # a service may be restarting: see `/ready`
+            client.pipeline()  # so that the error of a model is raised now
         config = uvicorn.Config(
-            application,
+            application.create(settings, options, client),
             log_level="warning",
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=GRACE_S,
-            limit_concurrency=CONNECTIONS,
+            limit_concurrency=MAX_CONNECTIONS,
             lifespan="on",
             ws="none",
         )
-        with suppress(KeyboardInterrupt):  # uvicorn raises it anew after an orderly end
+        with suppress(KeyboardInterrupt):  # uvicorn raises it again after an orderly end
             _run(config, listener)
 
 
@@ -59,7 +58,7 @@ def _run(config: uvicorn.Config, listener: socket.socket) -> None:
     import uvicorn
 
     class Server(uvicorn.Server):
-        """Says where it listens once signals reach it: whoever reads that may send one."""
+        """Logs where it listens once it handles signals: who reads the line may send one."""
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
@@ -68,28 +67,8 @@ def _run(config: uvicorn.Config, listener: socket.socket) -> None:
     Server(config).run(sockets=[listener])
 
 
-def assembled(settings: Settings, options: Options, parts: Client) -> FastAPI:
-    """The application over open parts."""
-    from rwkv_rag.api import application
-    from rwkv_rag.api.context import Context
-    from rwkv_rag.api.measures import Measures
-    from rwkv_rag.api.readiness import Readiness
-
-    return application.create(
-        Context(
-            parts=parts,
-            options=options,
-            language=settings.language,
-            home=settings.home,
-            measures=Measures(parts.supervision),
-            readiness=Readiness(parts),
-            supervision=parts.supervision,
-        )
-    )
-
-
-def listening(options: Options) -> socket.socket:
-    """A socket that is bound before anything is loaded, so that a used port is said at once."""
+def bound_socket(options: Options) -> socket.socket:
+    """A socket that listens already; bound before anything is loaded, for an early error."""
     try:
         found = socket.getaddrinfo(
             options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -111,8 +90,6 @@ def listening(options: Options) -> socket.socket:
 
 
 def _not_bound(error: OSError, options: Options) -> Busy | InputError:
-    import errno
-
     if error.errno == errno.EADDRINUSE:
         return Busy(
             "port {port} is used by another program; end it or choose another with --port",

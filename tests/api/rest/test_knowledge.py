@@ -18,7 +18,7 @@ KB = "/api/knowledge"
 
 
 def test_a_base_is_made_filled_searched_checked_and_deleted(alone: Served) -> None:
-    http = alone.client
+    http = alone.http
     made = http.post(KB, json={"name": "手册", "chunk_size": 120, "overlap": 20})
     assert (made.status_code, made.json()["chunk_overlap"]) == (201, 20)
     assert http.post(KB, json={"name": "手册"}).status_code == 409
@@ -56,7 +56,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_uploads_are_indexed_under_cleaned_names_and_leave_nothing_behind(
     alone: Served, temporary: Path
 ) -> None:
-    alone.parts.knowledge.create("docs")
+    alone.client.knowledge.create("docs")
     files = [
         ("files", ("../../etc/garden.txt", GARDEN.encode())),
         ("files", ("C:\\文档\\手册.md", MANUAL.encode("gb18030"))),
@@ -64,23 +64,23 @@ def test_uploads_are_indexed_under_cleaned_names_and_leave_nothing_behind(
         ("files", ("empty.txt", b"")),
         ("files", ("picture.png", b"\x89PNG")),
     ]
-    outcome = alone.client.post(f"{KB}/docs/files", files=files).json()
+    outcome = alone.http.post(f"{KB}/docs/files", files=files).json()
     assert (outcome["indexed"], outcome["skipped"]) == (3, 2)
     reasons = {each["document"]: each["reason"] for each in outcome["documents"]}
     assert "is empty" in reasons["empty.txt"]
     assert "png cannot be read" in reasons["picture.png"]
-    names = [info.name for info in alone.parts.knowledge.documents("docs")]
+    names = [info.name for info in alone.client.knowledge.documents("docs")]
     assert {"garden.txt", "手册.md"} < set(names)
-    assert alone.parts.knowledge.document("docs", "手册.md").text == MANUAL
+    assert alone.client.knowledge.document("docs", "手册.md").text == MANUAL
     assert list(temporary.iterdir()) == []
 
 
 @pytest.mark.parametrize("accept", ["application/x-ndjson", "text/event-stream"])
 def test_progress_is_told_document_by_document(alone: Served, accept: str) -> None:
-    alone.parts.knowledge.create("docs")
+    alone.client.knowledge.create("docs")
     files = [("files", (f"{n}.txt", f"{GARDEN}{n}".encode())) for n in range(3)]
     headers = {"Accept": accept}
-    with alone.client.stream(
+    with alone.http.stream(
         "POST", f"{KB}/docs/files", params={"stream": True}, files=files, headers=headers
     ) as answer:
         assert answer.headers["content-type"].startswith(accept)
@@ -94,14 +94,14 @@ def test_progress_is_told_document_by_document(alone: Served, accept: str) -> No
 def test_an_upload_into_no_base_is_not_found_and_leaves_nothing_behind(
     alone: Served, temporary: Path
 ) -> None:
-    answer = alone.client.post(f"{KB}/nowhere/files", files=[("files", ("a.txt", b"a"))])
+    answer = alone.http.post(f"{KB}/nowhere/files", files=[("files", ("a.txt", b"a"))])
     assert answer.status_code == 404
     assert list(temporary.iterdir()) == []
 
 
 def test_too_many_files_are_refused(shared: Served) -> None:
     files = [("files", (f"{n}.txt", b"a")) for n in range(101)]
-    answer = shared.client.post(f"{KB}/docs/files", files=files)
+    answer = shared.http.post(f"{KB}/docs/files", files=files)
     assert (answer.status_code, fault(answer)["code"]) == (413, "too_large")
 
 
@@ -113,11 +113,11 @@ def test_paths_of_the_server_are_closed_but_for_the_folders_opened(tmp_path: Pat
     (opened / "link.txt").symlink_to(secret)
     options = Options(port=0, folders=(opened,))
     with running(fake(tmp_path / "home"), options) as served:
-        served.parts.knowledge.create("docs")
+        served.client.knowledge.create("docs")
 
         def add(*paths: object) -> httpx.Response:
             body = {"paths": [str(path) for path in paths]}
-            return served.client.post(f"{KB}/docs/paths", json=body)
+            return served.http.post(f"{KB}/docs/paths", json=body)
 
         assert add(opened / "garden.txt").json()["indexed"] == 1
         assert add(opened).json()["unchanged"] >= 1
@@ -135,7 +135,7 @@ def test_paths_of_the_server_are_closed_but_for_the_folders_opened(tmp_path: Pat
 
 
 def test_without_open_folders_no_path_may_be_named(shared: Served) -> None:
-    answer = shared.client.post(f"{KB}/docs/paths", json={"paths": ["/etc/hostname"]})
+    answer = shared.http.post(f"{KB}/docs/paths", json={"paths": ["/etc/hostname"]})
     assert answer.status_code == 403
     assert fault(answer)["param"] == "paths[0]"
 
@@ -167,7 +167,7 @@ def test_a_wrong_request_is_a_400_that_names_the_field(
 ) -> None:
     content = json.dumps(body).encode()
     headers = {"Content-Type": "application/json"}
-    answer = shared.client.post(f"{KB}{path}", content=content, headers=headers)
+    answer = shared.http.post(f"{KB}{path}", content=content, headers=headers)
     assert answer.status_code == 400, answer.text
     assert fault(answer)["param"] == (param or None)
 
@@ -177,18 +177,18 @@ def test_a_wrong_request_is_a_400_that_names_the_field(
 )
 def test_what_is_hardly_json_is_a_400(shared: Served, content: bytes) -> None:
     headers = {"Content-Type": "application/json"}
-    answer = shared.client.post(KB, content=content, headers=headers)
+    answer = shared.http.post(KB, content=content, headers=headers)
     assert answer.status_code == 400
     assert fault(answer)["message"]
 
 
 def test_lone_surrogates_in_texts_become_a_mark(alone: Served) -> None:
-    alone.parts.knowledge.create("docs")
+    alone.client.knowledge.create("docs")
     content = b'{"documents": [{"name": "a\\ud800.txt", "text": "fee \\ud800 48"}]}'
     headers = {"Content-Type": "application/json"}
-    outcome = alone.client.post(f"{KB}/docs/documents", content=content, headers=headers).json()
+    outcome = alone.http.post(f"{KB}/docs/documents", content=content, headers=headers).json()
     assert outcome["indexed"] == 1
-    assert alone.parts.knowledge.document("docs", "a?.txt").text == "fee ? 48"
+    assert alone.client.knowledge.document("docs", "a?.txt").text == "fee ? 48"
 
 
 def test_an_answer_has_everything_that_is_known_of_it(shared: Served) -> None:
@@ -196,7 +196,7 @@ def test_an_answer_has_everything_that_is_known_of_it(shared: Served) -> None:
         "question": "And the annual fee?",
         "history": [{"question": "When does the garden open?", "answer": "At six."}],
     }
-    answer = shared.client.post(f"{KB}/docs/ask", json=body).json()
+    answer = shared.http.post(f"{KB}/docs/ask", json=body).json()
     assert answer["answer"] == FEE and answer["refused"] is False
     (citation,) = answer["citations"]
     assert GARDEN[citation["start"] : citation["end"]] == citation["quote"]
@@ -206,7 +206,7 @@ def test_an_answer_has_everything_that_is_known_of_it(shared: Served) -> None:
 
 def test_a_streamed_answer_ends_with_the_whole_of_it(shared: Served) -> None:
     body = {"question": "What is the annual fee?", "mode": "free", "stream": True}
-    with shared.client.stream("POST", f"{KB}/docs/ask", json=body) as answer:
+    with shared.http.stream("POST", f"{KB}/docs/ask", json=body) as answer:
         *deltas, last = [json.loads(line) for line in answer.iter_lines()]
     assert "".join(delta["text"] for delta in deltas).strip() == last["answer"]
     assert len(deltas) > 3 and last["type"] == "answer"
@@ -217,5 +217,5 @@ def test_errors_speak_the_language_of_the_caller(shared: Served) -> None:
         ("zh-CN,zh;q=0.9", "没有知识库"),
         ("en;q=0.9, zh;q=0.1", "there is no"),
     ]:
-        answer = shared.client.get(f"{KB}/nowhere", headers={"Accept-Language": header})
+        answer = shared.http.get(f"{KB}/nowhere", headers={"Accept-Language": header})
         assert expected in fault(answer)["message"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rwkv_rag.api.rest.tuning_shapes import TuneRequest
+from rwkv_rag.api.rest.tuning import TuneRequest
 from rwkv_rag.types import TuneSettings
 
 from ..serving import Served, fake, fault, running
@@ -23,7 +23,7 @@ ROWS = [{"question": "谁？", "answer": "我。"}]
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     tuner = StandInTuner()
     home = tmp_path_factory.mktemp("tuning") / "home"
-    with running(fake(home), change=lambda parts: setattr(parts, "tuner", tuner)) as opened:
+    with running(fake(home), change=lambda client: setattr(client, "tuner", tuner)) as opened:
         yield opened
 
 
@@ -37,7 +37,7 @@ def test_a_request_has_the_settings_of_a_fine_tuning_with_their_defaults() -> No
 
 
 def test_a_job_is_started_followed_stopped_resumed_and_forgotten(served: Served) -> None:
-    http = served.client
+    http = served.http
     body = {"name": "poet", "rows": ROWS, "base": "fake", "steps": 7, "parts": ["att"]}
     started = http.post(JOBS, json=body)
     job = started.json()
@@ -61,7 +61,7 @@ def test_a_job_is_started_followed_stopped_resumed_and_forgotten(served: Served)
 
 
 def test_an_estimate_says_whether_it_fits(served: Served) -> None:
-    needs = served.client.post("/api/tuning/estimate", json={"name": "a", "rows": ROWS}).json()
+    needs = served.http.post("/api/tuning/estimate", json={"name": "a", "rows": ROWS}).json()
     assert needs["fits"] is True and needs["cheaper"] == ["batch 2"]
 
 
@@ -82,16 +82,16 @@ def test_an_estimate_says_whether_it_fits(served: Served) -> None:
 def test_what_cannot_be_tuned_is_refused_by_name(
     served: Served, change: dict[str, Any], status: int, param: str
 ) -> None:
-    answer = served.client.post(JOBS, json={"name": "a", "rows": ROWS, **change})
+    answer = served.http.post(JOBS, json={"name": "a", "rows": ROWS, **change})
     assert (answer.status_code, fault(answer)["param"]) == (status, param)
 
 
 def test_the_real_tuner_says_what_is_wrong_with_rows(alone: Served) -> None:
     body = {"name": "a", "rows": [{"no": "row"}]}
-    answer = alone.client.post(JOBS, json=body, headers={"Accept-Language": "zh"})
+    answer = alone.http.post(JOBS, json=body, headers={"Accept-Language": "zh"})
     assert answer.status_code == 400
     assert "第 1 行" in fault(answer)["message"]
 
 
 def test_what_was_tuned_is_listed(served: Served) -> None:
-    assert served.client.get("/api/tuned").json() == []
+    assert served.http.get("/api/tuned").json() == []

@@ -38,7 +38,7 @@ def test_an_answer_carries_its_citation_and_true_usage(
     assert GARDEN[citation["start"] : citation["end"]] == citation["quote"] == FEE
     assert (citation["document"], citation["page"]) == ("garden.txt", None)
     assert extra["refused"] is False and choice.message.refusal is None
-    count = shared.parts.generator().count_tokens
+    count = shared.client.generator().count_tokens
     assert answer.usage is not None
     assert answer.usage.prompt_tokens == count(ASKED[0]["content"])
     assert answer.usage.completion_tokens == count(FEE)
@@ -149,7 +149,7 @@ def test_what_cannot_be_honoured_is_refused_by_name(
     shared: Served, change: dict[str, Any], param: str
 ) -> None:
     body = {"model": "fake@docs", "messages": ASKED, **change}
-    answer = shared.client.post("/v1/chat/completions", json=body)
+    answer = shared.http.post("/v1/chat/completions", json=body)
     found = fault(answer)
     assert answer.status_code == 400, found
     assert found["param"] == param
@@ -160,7 +160,7 @@ def test_what_cannot_be_honoured_is_refused_by_name(
 @pytest.mark.parametrize("stream", [False, True])
 def test_an_unknown_model_or_base_is_not_found(shared: Served, model: str, stream: bool) -> None:
     body = {"model": model, "messages": ASKED, "stream": stream}
-    answer = shared.client.post("/v1/chat/completions", json=body)
+    answer = shared.http.post("/v1/chat/completions", json=body)
     assert answer.status_code == 404, answer.text
     assert fault(answer)["code"] in ("model_not_found", "not_found")
 
@@ -229,7 +229,7 @@ def test_what_is_said_about_sampling_reaches_the_model(alone: Served, recorder: 
         "max_completion_tokens": 7,
         "stop": ["END"],
     }
-    answer = alone.client.post("/v1/chat/completions", json=body).json()
+    answer = alone.http.post("/v1/chat/completions", json=body).json()
     assert answer["choices"][0]["message"]["content"] == "Well."
     assert answer["choices"][0]["finish_reason"] == "length"
     prompt = "System: Be\nkind.\n\nUser: Hello\nUser： you\n\nAssistant:"
@@ -250,9 +250,9 @@ def test_what_is_said_about_sampling_reaches_the_model(alone: Served, recorder: 
 def test_sampling_counts_for_free_answers_from_a_base_too(
     alone: Served, recorder: Recorder
 ) -> None:
-    fill(alone.parts)
+    fill(alone.client)
     body = {"model": "fake@docs", "messages": ASKED, "mode": "free", "temperature": 0.25}
-    alone.client.post("/v1/chat/completions", json=body | {"max_tokens": 9, "seed": 4})
+    alone.http.post("/v1/chat/completions", json=body | {"max_tokens": 9, "seed": 4})
     assert (recorder.asked["sampling"].temperature, recorder.asked["sampling"].seed) == (0.25, 4)
     assert recorder.asked["max"] == 9
     assert FEE in recorder.asked["prompt"]
@@ -263,7 +263,7 @@ def test_sampling_counts_for_free_answers_from_a_base_too(
 def test_a_client_that_goes_away_frees_the_writer(
     alone: Served, monkeypatch: pytest.MonkeyPatch, model: str, stream: bool
 ) -> None:
-    fill(alone.parts)
+    fill(alone.client)
     endless = _put(monkeypatch, Recorder(endless=True))
     body = {"model": model, "messages": ASKED, "stream": stream, "mode": "free"}
     with httpx.Client(base_url=alone.url, timeout=0.5, trust_env=False) as leaving:
@@ -274,9 +274,9 @@ def test_a_client_that_goes_away_frees_the_writer(
             assert not stream
     assert endless.closed.wait(5), "the writer writes on for nobody"
     monkeypatch.undo()
-    after = alone.client.post("/v1/chat/completions", json=body | {"stream": False})
+    after = alone.http.post("/v1/chat/completions", json=body | {"stream": False})
     assert after.status_code == 200
-    until(lambda: b"in_flight 1.0" in alone.client.get("/metrics").content)  # this very request
+    until(lambda: b"in_flight 1.0" in alone.http.get("/metrics").content)  # this very request
 
 
 def test_thirty_two_streams_run_at_once_and_others_are_served_meanwhile(
@@ -285,18 +285,18 @@ def test_thirty_two_streams_run_at_once_and_others_are_served_meanwhile(
     """Each stands still after its first word until all the others, and a look, have come so far."""
     count = 32
     _put(monkeypatch, Recorder(at_once=count + 1))
-    meeting = alone.parts.generator()  # one more: the test itself
+    meeting = alone.client.generator()  # one more: the test itself
 
     def ask(_: int) -> str:
         body = {"model": "fake", "messages": ASKED, "stream": True}
-        with alone.client.stream("POST", "/v1/chat/completions", json=body) as answer:
+        with alone.http.stream("POST", "/v1/chat/completions", json=body) as answer:
             return "".join(answer.iter_text())
 
     with ThreadPoolExecutor(count) as pool:
         told = [pool.submit(ask, n) for n in range(count)]
-        until(lambda: f"in_flight {count + 1}.0" in alone.client.get("/metrics").text)
-        assert alone.client.get("/health").status_code == 200
-        assert alone.client.get("/v1/models").status_code == 200
+        until(lambda: f"in_flight {count + 1}.0" in alone.http.get("/metrics").text)
+        assert alone.http.get("/health").status_code == 200
+        assert alone.http.get("/v1/models").status_code == 200
         list(meeting.generate("go", sampling=Sampling(), max_tokens=1))
         for each in told:
             *events, last, empty = each.result(20).split("\n\n")
@@ -335,7 +335,7 @@ def test_the_model_in_the_package_answers_and_says_that_it_cannot_chat(tmp_path:
     from rwkv_rag.config import Settings
 
     with running(Settings(home=tmp_path / "home", connect="off")) as served:
-        fill(served.parts)
+        fill(served.client)
         client = openai.OpenAI(base_url=f"{served.url}/v1", api_key="none", max_retries=0)
         with client:
             answer = client.chat.completions.create(model="builtin@docs", messages=ASKED)
@@ -346,7 +346,7 @@ def test_the_model_in_the_package_answers_and_says_that_it_cannot_chat(tmp_path:
                 client.chat.completions.create(model="builtin", messages=ASKED)
             made = client.embeddings.create(model="default", input=["年假", "annual leave"])
             assert len(made.data) == 2
-        ranking = served.client.post(
+        ranking = served.http.post(
             "/v1/rerank", json={"query": "annual fee", "documents": [FEE, "Dogs bark."]}
         ).json()
         assert ranking["results"][0]["index"] == 0

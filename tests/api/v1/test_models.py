@@ -5,7 +5,7 @@ from __future__ import annotations
 import openai
 import pytest
 
-from rwkv_rag.api.v1.naming import chosen, names
+from rwkv_rag.api.v1.models import choose_model, listed_models
 from rwkv_rag.errors import NotFound
 from rwkv_rag.types import TunedInfo, Writer
 
@@ -23,7 +23,7 @@ def test_models_and_bases_are_listed_and_every_one_can_be_shown(shared: Served) 
 
 
 def test_a_base_that_is_not_there_is_no_model(shared: Served) -> None:
-    answer = shared.client.get("/v1/models/fake@nowhere")
+    answer = shared.http.get("/v1/models/fake@nowhere")
     assert answer.status_code == 404
     assert "docs" in fault(answer)["message"]
 
@@ -58,15 +58,15 @@ class Shelf:
 def test_a_name_says_model_tuned_and_base(
     shared: Served, monkeypatch: pytest.MonkeyPatch, name: str, expected: tuple[str, str, str]
 ) -> None:
-    monkeypatch.setattr(shared.parts, "models", Shelf())
-    monkeypatch.setattr(shared.parts, "_default", ("", ""))
-    found = chosen(shared.parts, name)
+    monkeypatch.setattr(shared.client, "models", Shelf())
+    monkeypatch.setattr(shared.client, "_default", ("", ""))
+    found = choose_model(shared.client, name)
     assert (found.writer.model, found.writer.tuned, found.kb) == expected
 
 
 def test_what_was_tuned_is_listed_with_its_model(
     shared: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shared.parts, "models", Shelf())
-    listed = [name for name, _ in names(shared.parts)]
+    monkeypatch.setattr(shared.client, "models", Shelf())
+    listed = [name for name, _ in listed_models(shared.client)]
     assert listed == ["g1", "g1@docs", "g1:poet"]  # the other cannot write by itself

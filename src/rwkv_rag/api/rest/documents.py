@@ -1,38 +1,48 @@
 """`/api/knowledge/{kb}/documents` and its neighbours: documents listed, read, added, removed.
 
-Texts come as JSON, files as an upload; paths of the server's own machine only below folders that
-whoever started the server has opened (`Options.folders`).
+Texts come as JSON, files as an upload; paths of the server's own machine only below the folders
+that the server was started with (`Options.folders`). Streamed, adding sends its progress:
+
+{"type": "progress", "stage": "embedding", "document": …, "done": 0, "total": 3, …}
+{"type": "done", "indexed": 3, …, "documents": [{"document": …, "stage": …, "reason": …}]}
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, nullcontext
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Response, UploadFile
+from pydantic import Field
 
-from rwkv_rag.api.context import Here
-from rwkv_rag.api.faults import Refused
-from rwkv_rag.api.flow import EVENTS, LINES, Form
+from rwkv_rag.api.context import ContextDep
 from rwkv_rag.api.options import Options
-from rwkv_rag.api.rest.adding import Adding
-from rwkv_rag.api.rest.shapes import (
-    DocumentOut,
-    DocumentText,
-    NewTexts,
-    Outcome,
-    ServerPaths,
+from rwkv_rag.api.problems import Problem
+from rwkv_rag.api.responses import (
+    EVENTS,
+    LINES,
+    Format,
+    Step,
+    StepsResponse,
+    closing_iterator,
 )
+from rwkv_rag.api.schemas import Name, PrintableName, Reply, Request, Text
 from rwkv_rag.errors import InputError, NotAllowed, NotFound
+from rwkv_rag.i18n import _
 from rwkv_rag.knowledge.uploads import Uploads
-from rwkv_rag.records import document_record
-from rwkv_rag.types import Document
+from rwkv_rag.types import Document, DocumentInfo, IndexEvent
+
+OUTCOMES = ("indexed", "replaced", "unchanged", "skipped")
 
 router = APIRouter(prefix="/api/knowledge/{kb}", tags=["Documents"])
 
 Streamed = Annotated[
-    bool, Query(alias="stream", description="Tell the progress (NDJSON, or SSE by Accept).")
+    bool, Query(alias="stream", description="Send the progress (NDJSON, or SSE by Accept).")
 ]
 Accept = Annotated[str, Header(include_in_schema=False)]
 STREAMS: dict[int | str, dict[str, Any]] = {
@@ -45,125 +55,175 @@ STREAMS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def form_of(accept: str, *, streamed: bool) -> Form | None:
-    """Lines of JSON, or server-sent events for whoever accepts them; None: one JSON object."""
+def format_of(accept: str, *, streamed: bool) -> Format | None:
+    """Lines of JSON, or server-sent events for clients that accept them; None: one JSON object."""
     if not streamed:
         return None
     return EVENTS if EVENTS.media_type in accept.lower() else LINES
 
 
-@router.get("/documents", summary="List the documents", response_model=list[DocumentOut])
-def documents(kb: str, here: Here) -> list[dict[str, Any]]:
+class NewText(Request):
+    """A document as a text."""
+
+    name: PrintableName = Field(examples=["note.txt"])
+    text: Text = Field(min_length=1, examples=["The office is closed on Mondays."])
+
+
+class NewTexts(Request):
+    """Documents as texts."""
+
+    documents: list[NewText] = Field(min_length=1, max_length=1000)
+
+
+class ServerPaths(Request):
+    """Files and directories of the server's machine."""
+
+    paths: list[Name] = Field(min_length=1, max_length=1000, examples=[["/srv/papers"]])
+
+
+class DocumentText(Reply):
+    """A document as it is stored; every offset counts characters of `text`."""
+
+    name: str
+    text: str
+    sha256: str
+    media_type: str
+    pages: list[dict[str, int]]
+
+
+class DocumentOutcome(Reply):
+    """What became of one document; `reason` says why it was skipped or left as it is."""
+
+    document: str
+    stage: Literal["indexed", "unchanged", "replaced", "skipped"]
+    reason: str
+
+
+class Outcome(Reply):
+    """What became of all of them."""
+
+    indexed: int
+    replaced: int
+    unchanged: int
+    skipped: int
+    documents: list[DocumentOutcome]
+
+
+@router.get("/documents", summary="List the documents")
+def documents(kb: str, context: ContextDep) -> list[DocumentInfo]:
     """All documents of a knowledge base by name, without their texts."""
-    return [document_record(info) for info in here.parts.knowledge.documents(kb)]
+    return context.client.knowledge.documents(kb)
 
 
 @router.get("/documents/{document:path}", summary="Show a document", response_model=DocumentText)
-def document(kb: str, document: str, here: Here) -> dict[str, Any]:
+def document(kb: str, document: str, context: ContextDep) -> dict[str, Any]:
     """Its text as it is stored, the coordinates of every citation."""
-    found = here.parts.knowledge.document(kb, document)
-    pages = [{"number": page.number, "start": page.start, "end": page.end} for page in found.pages]
-    return {
-        "name": found.name,
-        "text": found.text,
-        "sha256": found.sha256,
-        "media_type": found.media_type,
-        "pages": pages,
-    }
+    return asdict(context.client.knowledge.document(kb, document))
 
 
 @router.delete("/documents/{document:path}", summary="Remove a document", status_code=204)
-def remove(kb: str, document: str, here: Here) -> Response:
+def remove(kb: str, document: str, context: ContextDep) -> None:
     """Out of the base and of every index."""
-    here.parts.knowledge.remove(kb, document)
-    return Response(status_code=204)
+    context.client.knowledge.remove(kb, document)
 
 
 @router.post("/documents", summary="Add texts", response_model=Outcome, responses=STREAMS)
 def add(
-    kb: str,
-    asked: NewTexts,
-    here: Here,
-    streamed: Streamed = False,
-    accept: Accept = "",
+    kb: str, body: NewTexts, context: ContextDep, streamed: Streamed = False, accept: Accept = ""
 ) -> Response:
     """Texts with a name; one whose name is there already takes its place."""
-    given = [
+    documents = [
         Document(each.name, each.text, hashlib.sha256(each.text.encode()).hexdigest())
-        for each in asked.documents
+        for each in body.documents
     ]
-    events = here.parts.knowledge.add(kb, given)
-    steps = Adding(events, streamed=streamed)
-    return here.flow(steps, form_of(accept, streamed=streamed))
+    steps = _index_steps(context.client.knowledge.add(kb, documents), streamed=streamed)
+    return StepsResponse(steps, format_of(accept, streamed=streamed))
 
 
 @router.post("/files", summary="Upload files", response_model=Outcome, responses=STREAMS)
 def upload(
     kb: str,
     files: list[UploadFile],
-    here: Here,
+    context: ContextDep,
     streamed: Streamed = False,
     accept: Accept = "",
 ) -> Response:
     """Text, Markdown and PDF files, as `multipart/form-data` with one `files` field each. What
     cannot be read is skipped with its reason."""
-    if len(files) > here.options.files:
+    limit = context.options.files
+    if len(files) > limit:
         error = InputError(
             "the upload has {files} files; the limit is {files2}: send several",
             files=len(files),
-            files2=here.options.files,
+            files2=limit,
         )
-        raise Refused(error, param="files", code="too_large", status=413)
+        raise Problem(error, param="files", code="too_large", status=413)
     uploads = Uploads()
     try:
         paths = uploads.keep((each.filename or "", each.file) for each in files)
-        events = here.parts.knowledge.index(kb, paths)
+        events = context.client.knowledge.index(kb, paths)
     except BaseException:
         uploads.close()
         raise
-    steps = Adding(events, streamed=streamed, afterwards=uploads.close)
-    return here.flow(steps, form_of(accept, streamed=streamed))
+    steps = _index_steps(events, streamed=streamed, uploads=uploads)
+    return StepsResponse(steps, format_of(accept, streamed=streamed))
 
 
 @router.post(
     "/paths", summary="Index paths of the server", response_model=Outcome, responses=STREAMS
 )
 def index(
-    kb: str,
-    asked: ServerPaths,
-    here: Here,
-    streamed: Streamed = False,
-    accept: Accept = "",
+    kb: str, body: ServerPaths, context: ContextDep, streamed: Streamed = False, accept: Accept = ""
 ) -> Response:
     """Files and directories of the machine the server runs on, below the folders opened with
     `rwkv-rag api --folder`; without any, this is refused."""
-    paths = [allowed_path(path, here.options, f"paths[{n}]") for n, path in enumerate(asked.paths)]
-    events = here.parts.knowledge.index(kb, paths)
-    steps = Adding(events, streamed=streamed)
-    return here.flow(steps, form_of(accept, streamed=streamed))
+    paths = [allowed_path(p, context.options, f"paths[{n}]") for n, p in enumerate(body.paths)]
+    steps = _index_steps(context.client.knowledge.index(kb, paths), streamed=streamed)
+    return StepsResponse(steps, format_of(accept, streamed=streamed))
 
 
 def allowed_path(given: str, options: Options, param: str) -> Path:
-    """The path, if it lies below an open folder with all links followed. Raises Refused."""
+    """The path, if it lies below an open folder with all links followed. Raises Problem."""
     if not options.folders:
         error = NotAllowed(
             "paths of the server may not be named; upload the file, or start the server with "
             "--folder DIRECTORY"
         )
-        raise Refused(error, param=param, code="paths_not_allowed", status=403)
+        raise Problem(error, param=param, code="paths_not_allowed", status=403)
     try:
         path = Path(given).resolve()
         inside = any(path.is_relative_to(folder.resolve()) for folder in options.folders)
-        there = path.exists()
+        exists = path.exists()
     except (OSError, ValueError, RuntimeError):  # too long, a NUL in it, a loop of links
-        inside = there = False
+        inside = exists = False
     if not inside:
         error = NotAllowed(
             "{given!r} is not below a folder that this server may read", given=given[:200]
         )
-        raise Refused(error, param=param, code="paths_not_allowed", status=403)
-    if not there:
-        raise Refused(
-            NotFound("{given!r} does not exist; check the path", given=given[:200]), param=param
-        )
+        raise Problem(error, param=param, code="paths_not_allowed", status=403)
+    if not exists:
+        missing = NotFound("{given!r} does not exist; check the path", given=given[:200])
+        raise Problem(missing, param=param)
     return path
+
+
+def _index_steps(
+    events: Iterator[IndexEvent],
+    *,
+    streamed: bool,
+    uploads: Uploads | None = None,
+) -> Iterator[Step]:
+    """The progress of indexing; `uploads` are removed at the end; what was indexed stays."""
+    counts: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
+    documents: list[dict[str, str]] = []
+    with closing(uploads) if uploads else nullcontext(), closing_iterator(events):
+        for event in events:
+            reason = _(event.reason)
+            if event.stage in OUTCOMES:
+                counts[event.stage] += 1
+                found = {"document": event.document, "stage": event.stage, "reason": reason}
+                documents.append(found)
+            step = {"type": "progress", **asdict(event), "reason": reason}
+            yield step if streamed else None
+    last: dict[str, Any] = {**counts, "documents": documents}
+    yield {"type": "done", **last} if streamed else last

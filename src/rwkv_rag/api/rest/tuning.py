@@ -10,127 +10,180 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter
+from pydantic import ConfigDict, Field
 
-from rwkv_rag.api.context import Context, Here
-from rwkv_rag.api.faults import Refused
+from rwkv_rag.api.context import Context, ContextDep
+from rwkv_rag.api.problems import Problem
 from rwkv_rag.api.rest.documents import allowed_path
-from rwkv_rag.api.rest.tuning_shapes import Estimate, Job, Log, Steps, TunedOut, TuneRequest
+from rwkv_rag.api.schemas import Name, Reply, Request, Text, model_of
+from rwkv_rag.config import BUILTIN
 from rwkv_rag.errors import InputError, NotFound, system_reason
 from rwkv_rag.i18n import _
-from rwkv_rag.types import TuneJob, TuneSettings
+from rwkv_rag.types import TunedInfo, TuneEstimate, TuneJob, TuneSettings
 
 router = APIRouter(prefix="/api", tags=["Fine-tuning"])
 
 
+class _TuneRequest(Request):
+    """A fine-tuning: `rows` in the request, or a file of the server; and its settings."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "name": "poet",
+                    "method": "state",
+                    "steps": 100,
+                    "rows": [{"question": "Who are you?", "answer": "A gardener."}],
+                }
+            ]
+        }
+    )
+
+    name: Name = Field(description="What the result is called.")
+    rows: list[dict[str, Any]] | None = Field(None, min_length=1, max_length=200_000)
+    data: Name | None = Field(None, description="A .jsonl file below an open folder.")
+    base: Name = Field(BUILTIN, description="A model that /v1/models lists.")
+    parts: list[Text] = Field(default=["att", "ffn"], max_length=16)
+    wandb: Literal["off", "offline"] = "off"
+
+
+if TYPE_CHECKING:  # mypy knows no fields that are added at run time
+    TuneRequest = _TuneRequest
+else:
+    TuneRequest = model_of(TuneSettings, _TuneRequest, "TuneRequest")
+
+Estimate = model_of(TuneEstimate, Reply, "Estimate", cheaper=(list[str], ...), fits=(bool, ...))
+Job = model_of(TuneJob, Reply, "Job", settings=(dict[str, Any], ...), reason=(str, ...))
+
+
+class Steps(Reply):
+    """Figures of every step; a number that is none is null."""
+
+    steps: list[dict[str, float | None]]
+
+
+class Log(Reply):
+    """What a job's process wrote."""
+
+    log: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TunedModel(TunedInfo):
+    """A tuned state or adapter and the model it belongs to."""
+
+    model: str
+
+
 @router.post("/tuning/estimate", summary="Estimate a fine-tuning", response_model=Estimate)
-def estimate(asked: TuneRequest, here: Here) -> dict[str, Any]:
+def estimate(body: TuneRequest, context: ContextDep) -> dict[str, Any]:
     """Memory and time it would need on this machine; starts nothing."""
-    needs = here.parts.tuner.estimate(_settings(asked, here))
+    needs = context.client.tuner.estimate(_settings(body, context))
     return {**asdict(needs), "cheaper": [*map(_, needs.cheaper)], "fits": needs.fits}
 
 
-@router.get("/tuning/jobs", summary="List the jobs", response_model=list[Job])
-def jobs(here: Here) -> list[dict[str, Any]]:
+@router.get("/tuning/jobs", summary="List the jobs", response_model=list[Job])  # type: ignore[valid-type]
+def jobs(context: ContextDep) -> list[dict[str, Any]]:
     """All of them, the newest first."""
-    return [_record(job) for job in here.parts.tuner.jobs()]
+    return [_record(job) for job in context.client.tuner.jobs()]
 
 
 @router.post("/tuning/jobs", summary="Start a job", response_model=Job, status_code=201)
-def start(asked: TuneRequest, here: Here) -> dict[str, Any]:
+def start(body: TuneRequest, context: ContextDep) -> dict[str, Any]:
     """Checks everything, then trains in a process of its own."""
-    return _record(here.parts.tuner.start(_settings(asked, here)))
+    return _record(context.client.tuner.start(_settings(body, context)))
 
 
 @router.get("/tuning/jobs/{id}", summary="Show a job", response_model=Job)
-def job(id: str, here: Here) -> dict[str, Any]:
+def job(id: str, context: ContextDep) -> dict[str, Any]:
     """How far it is."""
-    return _record(_job(here, id))
+    return _record(_job(context, id))
 
 
 @router.delete("/tuning/jobs/{id}", summary="Forget a job", status_code=204)
-def forget(id: str, here: Here) -> Response:
+def forget(id: str, context: ContextDep) -> None:
     """Removes a job that has ended; what it made stays."""
-    here.parts.tuner.forget(_job(here, id).id)
-    return Response(status_code=204)
+    context.client.tuner.forget(_job(context, id).id)
 
 
 @router.post("/tuning/jobs/{id}/stop", summary="Stop a job", response_model=Job)
-def stop(id: str, here: Here) -> dict[str, Any]:
+def stop(id: str, context: ContextDep) -> dict[str, Any]:
     """Asks it to write a checkpoint and end."""
-    here.parts.tuner.stop(_job(here, id).id)
-    return _record(_job(here, id))
+    context.client.tuner.stop(_job(context, id).id)
+    return _record(_job(context, id))
 
 
 @router.post("/tuning/jobs/{id}/resume", summary="Resume a job", response_model=Job)
-def resume(id: str, here: Here) -> dict[str, Any]:
+def resume(id: str, context: ContextDep) -> dict[str, Any]:
     """Goes on from the last checkpoint of a job that does not run."""
-    return _record(here.parts.tuner.resume(_job(here, id).id))
+    return _record(context.client.tuner.resume(_job(context, id).id))
 
 
 @router.get("/tuning/jobs/{id}/metrics", summary="Figures of every step", response_model=Steps)
-def metrics(id: str, here: Here) -> dict[str, list[Mapping[str, float]]]:
+def metrics(id: str, context: ContextDep) -> dict[str, list[Mapping[str, float]]]:
     """Step, loss, learning rate and tokens a second."""
-    return {"steps": list(here.parts.tuner.metrics(_job(here, id).id))}
+    return {"steps": list(context.client.tuner.metrics(_job(context, id).id))}
 
 
 @router.get("/tuning/jobs/{id}/logs", summary="What a job wrote", response_model=Log)
-def logs(id: str, here: Here) -> dict[str, str]:
+def logs(id: str, context: ContextDep) -> dict[str, str]:
     """The last megabyte of it."""
-    return {"log": here.parts.tuner.logs(_job(here, id).id)}
+    return {"log": context.client.tuner.logs(_job(context, id).id)}
 
 
-@router.get("/tuned", summary="List what was tuned", response_model=list[TunedOut])
-def tuned(here: Here) -> list[dict[str, Any]]:
+@router.get("/tuned", summary="List what was tuned")
+def tuned(context: ContextDep) -> list[TunedModel]:
     """States and adapters with the model each belongs to; losses in nats a token."""
     return [
-        {"model": writer.name, **asdict(tuned)}
-        for writer in here.parts.models.writers()
-        for tuned in here.parts.models.tuned(writer.model)
+        TunedModel(**asdict(tuned), model=writer.name)
+        for writer in context.client.models.writers()
+        for tuned in context.client.models.tuned(writer.model)
     ]
 
 
-def _job(here: Context, id: str) -> TuneJob:
+def _job(context: Context, id: str) -> TuneJob:
     """The job of that id; at a command the beginning of one is enough, in an address it is not."""
-    job = here.parts.tuner.job(id)
+    job = context.client.tuner.job(id)
     if job.id != id:
         raise NotFound("there is no job {id!r}", id=id)
     return job
 
 
-def _settings(asked: TuneRequest, here: Context) -> TuneSettings:
-    given = asked.model_dump(exclude={"rows", "data", "base"})
-    settings = {**given, "parts": tuple(asked.parts), "base": _base(asked.base, here)}
-    return TuneSettings(**settings, data=_data(asked, here))
+def _settings(body: TuneRequest, context: Context) -> TuneSettings:
+    fields = body.model_dump(exclude={"rows", "data", "base", "parts"})
+    base, data = _base(body.base, context), _data(body, context)
+    return TuneSettings(**fields, parts=tuple(body.parts), base=base, data=data)
 
 
-def _base(name: str, here: Context) -> str:
+def _base(name: str, context: Context) -> str:
     """What the tuner knows a model by: one that is listed, or a path below an open folder."""
-    writers = {writer.name: writer.model for writer in here.parts.models.writers()}
+    writers = {writer.name: writer.model for writer in context.client.models.writers()}
     if name in writers:
         return writers[name]
-    if name == "builtin" or not here.options.folders:
-        if name == "builtin":
-            return name
+    if name == BUILTIN:
+        return name
+    if not context.options.folders:
         error = NotFound(
             "there is no model {name!r} to tune; there are: {writers}",
             name=name,
             writers=", ".join(writers),
         )
-        raise Refused(error, param="base", code="model_not_found")
-    return str(allowed_path(name, here.options, "base"))
+        raise Problem(error, param="base", code="model_not_found")
+    return str(allowed_path(name, context.options, "base"))
 
 
-def _data(asked: TuneRequest, here: Context) -> Path:
-    if (asked.rows is None) == (asked.data is None):
-        raise Refused(InputError("give the training rows as rows, or a file as data"), param="rows")
-    if asked.data is not None:
-        return allowed_path(asked.data, here.options, "data")
-    return _kept_rows(asked.rows or [], here.home)
+def _data(body: TuneRequest, context: Context) -> Path:
+    if (body.rows is None) == (body.data is None):
+        raise Problem(InputError("give the training rows as rows, or a file as data"), param="rows")
+    if body.data is not None:
+        return allowed_path(body.data, context.options, "data")
+    return _kept_rows(body.rows or [], context.home)
 
 
 def _kept_rows(rows: list[dict[str, Any]], home: Path) -> Path:

@@ -12,8 +12,14 @@ import anyio
 import pytest
 from starlette.exceptions import HTTPException
 
-from rwkv_rag.api.flow import LINES, OPENAI, Flow, Form, Slots, Step
-from rwkv_rag.api.json import encoded
+from rwkv_rag.api.responses import (
+    LINES,
+    OPENAI_EVENTS,
+    Format,
+    Step,
+    StepsResponse,
+    encoded,
+)
 from rwkv_rag.errors import Busy, NotFound
 from rwkv_rag.i18n import in_language
 
@@ -42,7 +48,7 @@ class Taken:
         self.closed += 1
 
 
-def sent(taken: Taken, form: Form | None, *, stop_after: int | None = None) -> list[Any]:
+def sent(taken: Taken, format: Format | None, *, stop_after: int | None = None) -> list[Any]:
     """What goes out; after `stop_after` messages the client is gone."""
     out: list[Any] = []
 
@@ -59,9 +65,9 @@ def sent(taken: Taken, form: Form | None, *, stop_after: int | None = None) -> l
             await gone.wait()
             return {"type": "http.disconnect"}
 
-        flow = Flow(taken, form=form, slots=Slots())
+        response = StepsResponse(taken, format)
         with anyio.fail_after(10):
-            await flow({"type": "http"}, receive, send)
+            await response({"type": "http"}, receive, send)
 
     anyio.run(run)
     return out
@@ -69,7 +75,7 @@ def sent(taken: Taken, form: Form | None, *, stop_after: int | None = None) -> l
 
 def test_steps_are_sent_one_by_one_from_other_threads() -> None:
     taken = Taken([{"a": 1}, None, {"b": "二"}])
-    start, *parts = sent(taken, OPENAI)
+    start, *parts = sent(taken, OPENAI_EVENTS)
     assert (b"content-type", b"text/event-stream; charset=utf-8") in start["headers"]
     bodies = [part["body"] for part in parts]
     assert bodies == [b'data: {"a":1}\n\n', 'data: {"b":"二"}\n\n'.encode(), b"data: [DONE]\n\n"]
@@ -91,9 +97,9 @@ def test_a_client_that_goes_ends_the_iterator_and_nothing_more_is_made() -> None
     assert taken.closed
 
 
-@pytest.mark.parametrize("form", [LINES, None])
+@pytest.mark.parametrize("format", [LINES, None])
 def test_what_was_opened_is_closed_even_where_the_client_was_gone_from_the_start(
-    form: Form | None,
+    format: Format | None,
 ) -> None:
     opened = Taken([{"n": n} for n in range(100)])
 
@@ -110,20 +116,20 @@ def test_what_was_opened_is_closed_even_where_the_client_was_gone_from_the_start
         async def receive() -> Any:
             return {"type": "http.disconnect"}
 
-        flow = Flow(steps(), form=form, slots=Slots())
-        await flow({"type": "http"}, receive, send)
+        response = StepsResponse(steps(), format)
+        await response({"type": "http"}, receive, send)
 
     anyio.run(run)
     assert opened.closed and opened.pulled < 5
 
 
-@pytest.mark.parametrize("form", [LINES, None])
+@pytest.mark.parametrize("format", [LINES, None])
 def test_what_fails_before_the_first_step_is_raised_so_that_it_gets_a_status(
-    form: Form | None,
+    format: Format | None,
 ) -> None:
     taken = Taken([NotFound("no base")])
     with pytest.raises(NotFound):
-        sent(taken, form)
+        sent(taken, format)
     assert taken.closed
 
 
@@ -153,8 +159,8 @@ def test_a_body_that_nobody_wanted_does_not_spoil_the_answer() -> None:
         async def receive() -> Any:
             raise HTTPException(413)
 
-        flow = Flow(Taken([{"a": 1}]), form=LINES, slots=Slots())
-        await flow({"type": "http"}, receive, send)
+        response = StepsResponse(Taken([{"a": 1}]), LINES)
+        await response({"type": "http"}, receive, send)
 
     anyio.run(run)
     assert out[1]["body"] == b'{"a":1}\n'

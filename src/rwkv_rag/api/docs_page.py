@@ -1,4 +1,4 @@
-"""`/docs`: every address with what it takes, on one page without scripts or anything from afar."""
+"""`/docs`: every address with what it takes, on one page without scripts or the network."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/")
 async def root() -> Response:
-    """To the description."""
+    """Redirects to the description."""
     return RedirectResponse("/docs")
 
 
@@ -66,10 +66,10 @@ def _sections(document: Mapping[str, Any]) -> Iterator[str]:
 def _operation(
     method: str, path: str, operation: Mapping[str, Any], document: Mapping[str, Any]
 ) -> str:
-    said = _text(operation.get("description", ""))
+    description = _text(operation.get("description", ""))
     return (
         f"<details><summary><b>{method}</b> <code>{escape(path)}</code> "
-        f"{escape(operation.get('summary', ''))}</summary><p>{said}</p>"
+        f"{escape(operation.get('summary', ''))}</summary><p>{description}</p>"
         f"{_body(operation, document)}</details>"
     )
 

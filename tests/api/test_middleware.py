@@ -1,4 +1,4 @@
-"""Who may come in: token, host, origin, size."""
+"""Who may use the server, how much it reads, and in which language it answers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from rwkv_rag.api.middleware import accepted_language
 from rwkv_rag.api.options import Options
 
 from .serving import Served, fake, fault, running
@@ -30,7 +33,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 def test_without_the_token_nobody_comes_in(guarded: Served, header: str | None) -> None:
     headers = {} if header is None else {"Authorization": header.encode("latin-1")}
     for path in ("/v1/models", "/api/knowledge", "/metrics", "/nothing"):
-        answer = guarded.client.get(path, headers=headers)
+        answer = guarded.http.get(path, headers=headers)
         assert answer.status_code == 401
         assert answer.headers["www-authenticate"] == "Bearer"
         assert fault(answer)["type"] == "authentication_error"
@@ -39,19 +42,19 @@ def test_without_the_token_nobody_comes_in(guarded: Served, header: str | None) 
 
 def test_with_the_token_everything_is_open(guarded: Served) -> None:
     headers = {"Authorization": f"bearer {TOKEN}", "Origin": "https://chat.example"}
-    assert guarded.client.get("/v1/models", headers=headers).status_code == 200
+    assert guarded.http.get("/v1/models", headers=headers).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready", "/docs", "/openapi.json"])
 def test_watchers_and_readers_need_no_token(guarded: Served, path: str) -> None:
-    assert guarded.client.get(path).status_code == 200
+    assert guarded.http.get(path).status_code == 200
 
 
 @pytest.mark.parametrize(
     "host", ["evil.example", "evil.example:8600", "10.0.0.1", "", "localhost.evil"]
 )
 def test_on_loopback_only_names_of_this_machine_count(shared: Served, host: str) -> None:
-    answer = shared.client.get("/v1/models", headers={"Host": host})
+    answer = shared.http.get("/v1/models", headers={"Host": host})
     assert (answer.status_code, fault(answer)["code"]) == (403, "wrong_host")
 
 
@@ -59,18 +62,18 @@ def test_on_loopback_only_names_of_this_machine_count(shared: Served, host: str)
     "host", ["localhost:8600", "LOCALHOST", "127.0.0.1", "[::1]:8600", "127.0.0.9"]
 )
 def test_names_of_this_machine_are_answered(shared: Served, host: str) -> None:
-    assert shared.client.get("/v1/models", headers={"Host": host}).status_code == 200
+    assert shared.http.get("/v1/models", headers={"Host": host}).status_code == 200
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1"])
 def test_pages_of_others_may_not_use_a_server_without_a_token(shared: Served, origin: str) -> None:
     body = b'{"name": "x"}'
     headers = {"Origin": origin, "Content-Type": "text/plain"}
-    answer = shared.client.post("/api/knowledge", content=body, headers=headers)
+    answer = shared.http.post("/api/knowledge", content=body, headers=headers)
     assert (answer.status_code, fault(answer)["code"]) == (403, "wrong_origin")
     assert "access-control-allow-origin" not in answer.headers
     own = {"Origin": shared.url}
-    assert shared.client.get("/v1/models", headers=own).status_code == 200
+    assert shared.http.get("/v1/models", headers=own).status_code == 200
 
 
 def chunked(size: int) -> Iterator[bytes]:
@@ -83,16 +86,16 @@ def chunked(size: int) -> Iterator[bytes]:
 def test_a_body_that_is_too_large_is_not_read(guarded: Served, announced: bool) -> None:
     headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
     content = b" " * 3000 if announced else chunked(3000)
-    answer = guarded.client.post("/api/knowledge", content=content, headers=headers)
+    answer = guarded.http.post("/api/knowledge", content=content, headers=headers)
     assert (answer.status_code, fault(answer)["code"]) == (413, "too_large")
 
 
 def test_an_upload_has_a_limit_of_its_own(guarded: Served) -> None:
-    guarded.parts.knowledge.create("docs")
+    guarded.client.knowledge.create("docs")
     headers = {"Authorization": f"Bearer {TOKEN}"}
     for size, status in ((2500, 200), (5000, 413)):
         files = [("files", ("a.txt", b"a" * size))]
-        answer = guarded.client.post("/api/knowledge/docs/files", files=files, headers=headers)
+        answer = guarded.http.post("/api/knowledge/docs/files", files=files, headers=headers)
         assert answer.status_code == status, answer.text
 
 
@@ -119,3 +122,25 @@ def test_no_open_address_without_a_token(tmp_path: Path) -> None:
         assert not Options(host=host, token=TOKEN).loopback
     for host in ("127.0.0.1", "127.1.2.3", "::1", "localhost"):
         assert Options(host=host).loopback
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("", "en"),
+        ("zh", "zh"),
+        ("zh-Hant-TW,zh;q=0.9", "zh"),
+        ("fr, zh;q=0.2", "zh"),
+        ("en;q=0.3,zh;q=0.4", "zh"),
+        ("zh;q=0", "en"),
+        ("zh;q=nan, en;q=0.1", "en"),
+        ("*", "en"),
+    ],
+)
+def test_the_best_accepted_language_ours_counts(header: str, expected: str) -> None:
+    assert accepted_language(header, "en") == expected
+
+
+@given(st.text())
+def test_no_header_is_too_odd(header: str) -> None:
+    assert accepted_language(header, "zh") in ("zh", "en")

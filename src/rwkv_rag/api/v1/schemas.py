@@ -1,28 +1,38 @@
 """The requests and responses of `/v1`, as OpenAI names their fields, and what we add to them.
 
 Unknown fields of requests are ignored, because OpenAI's clients send new ones all the time; known
-ones that we cannot honour are refused by name (`conversation.check_supported`).
+ones that we cannot honour are refused by name (`chat_request.check_supported`).
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import ConfigDict, Field, JsonValue
 
-from rwkv_rag.api.text import Name, Text
-
-
-class Request(BaseModel):
-    """Nothing is taken for what it is not: "1" is no number and 1 is not true."""
-
-    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
+from rwkv_rag.api import schemas
+from rwkv_rag.api.schemas import Name, Reply, Text
 
 
-class Reply(BaseModel):
-    """A response; fields may be added in later versions."""
+class Request(schemas.Request):
+    """A request whose unknown fields are ignored."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="ignore")
+
+
+@dataclass(frozen=True, slots=True)
+class Unsupported:
+    """Marks a field that cannot be honoured, with the values that ask for nothing, as None does."""
+
+    harmless: tuple[Any, ...] = (False, 0, "", [], {})
+
+    def allows(self, value: Any) -> bool:
+        return value is None or value in self.harmless
+
+
+NotSupported = Annotated[JsonValue, Unsupported(), Field(description="Not supported.")]
+NoTools = Annotated[JsonValue, Unsupported(("none", "auto")), Field(description="Not supported.")]
 
 
 class Part(Request):
@@ -72,26 +82,30 @@ class ChatRequest(Request):
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
     presence_penalty: float | None = Field(None, ge=-2, le=2)
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
-    n: int | None = Field(None, ge=1, le=128, description="1")
+    n: Annotated[int | None, Unsupported((1,))] = Field(None, ge=1, le=128, description="1")
     knowledge_base: Name | None = Field(None, description="Ours: answer from this knowledge base.")
     mode: Literal["strict", "free"] | None = Field(
         None, description="Ours: quote word for word (strict), or write (free)."
     )
-    top_k: int | None = Field(
-        None, ge=1, le=100, description="Ours: how many passages are looked at."
+    top_k: int | None = Field(None, ge=1, le=100, description="Ours: how many passages are read.")
+    tools: NotSupported = None
+    tool_choice: NoTools = None
+    functions: NotSupported = None
+    function_call: NoTools = None
+    logprobs: NotSupported = None
+    top_logprobs: NotSupported = None
+    logit_bias: NotSupported = None
+    response_format: Annotated[JsonValue, Unsupported(({"type": "text"},))] = Field(
+        None, description="Only the type text."
     )
-    tools: JsonValue = Field(None, description="Not supported.")
-    tool_choice: JsonValue = Field(None, description="Not supported.")
-    functions: JsonValue = Field(None, description="Not supported.")
-    function_call: JsonValue = Field(None, description="Not supported.")
-    logprobs: JsonValue = Field(None, description="Not supported.")
-    top_logprobs: JsonValue = Field(None, description="Not supported.")
-    logit_bias: JsonValue = Field(None, description="Not supported.")
-    response_format: JsonValue = Field(None, description="Only the type text.")
-    modalities: JsonValue = Field(None, description="Only text.")
-    audio: JsonValue = Field(None, description="Not supported.")
-    prediction: JsonValue = Field(None, description="Not supported.")
-    web_search_options: JsonValue = Field(None, description="Not supported.")
+    modalities: Annotated[JsonValue, Unsupported((["text"],))] = Field(
+        None, description="Only text."
+    )
+    audio: NotSupported = None
+    prediction: NotSupported = None
+    web_search_options: Annotated[JsonValue, Unsupported(())] = Field(  # {} asks for a search
+        None, description="Not supported."
+    )
 
 
 class CitationOut(Reply):
@@ -119,7 +133,7 @@ class AnswerMessage(Reply):
     content: str
     refusal: str | None = None
     refused: bool = False
-    citations: list[CitationOut] = []
+    citations: list[CitationOut] = Field(default=[])
     note: str = ""
 
 
