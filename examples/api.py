@@ -27,7 +27,7 @@ def main(file: Path, question: str, url: str = "http://127.0.0.1:8600") -> None:
         for each in answer.raise_for_status().json()["documents"]:
             print(f"{each['stage']:>9}  {each['document']}  {each['reason']}", file=sys.stderr)
 
-    # On loopback nobody asks for a token; elsewhere it stands in HOME/keys/api.token.
+    # On loopback no token is needed; elsewhere it is in HOME/keys/api.token.
     with OpenAI(base_url=f"{url}/v1", api_key="none") as client:
         stream = client.chat.completions.create(
             model=f"default@{KB}",

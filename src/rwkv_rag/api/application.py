@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from rwkv_rag import __version__
 from rwkv_rag.api import docs_page, health
-from rwkv_rag.api.context import Context
+from rwkv_rag.api.dependencies import Context
 from rwkv_rag.api.middleware import RequestMiddleware
 from rwkv_rag.api.monitoring import Metrics, MetricsMiddleware, Readiness
 from rwkv_rag.api.options import Options

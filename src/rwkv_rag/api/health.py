@@ -10,7 +10,7 @@ from typing import Literal
 
 from fastapi import APIRouter, Response
 
-from rwkv_rag.api.context import ContextDep
+from rwkv_rag.api.dependencies import ContextDep
 from rwkv_rag.api.responses import Json
 from rwkv_rag.api.schemas import Reply
 from rwkv_rag.i18n import _

@@ -28,7 +28,8 @@ MAX_WAITING_STREAMS = 128
 """Streams that may wait for their next step at once; each holds a thread meanwhile."""
 
 Step = Mapping[str, Any] | None
-"""What is sent, or None: there is nothing to send yet, but a gone client can be noticed."""
+"""What is sent; its field "type" is for streams only. None: nothing to send yet, but a gone client
+can be noticed."""
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -132,7 +133,7 @@ class StepsResponse(Response):
             last = step or last
             step = await self._next()
         await self._close()
-        body = encoded(last)
+        body = encoded({name: value for name, value in last.items() if name != "type"})
         self.headers["content-length"] = str(len(body))
         await self._start(send)
         await send(_part(body, more=False))

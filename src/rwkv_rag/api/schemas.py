@@ -5,11 +5,17 @@ Texts from outside are made valid Unicode; names have nothing that cannot be sho
 
 from __future__ import annotations
 
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, fields
 from typing import Annotated, Any, TypeVar, get_type_hints
 
-import pydantic
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    create_model,
+)
 
 from rwkv_rag.errors import message
 from rwkv_rag.validation import FieldError
@@ -31,7 +37,7 @@ def _printable(text: str) -> str:
 
 
 Text = Annotated[str, BeforeValidator(_valid_unicode)]
-Name = Annotated[Text, pydantic.Field(min_length=1, max_length=MAX_NAME)]
+Name = Annotated[Text, Field(min_length=1, max_length=MAX_NAME)]
 PrintableName = Annotated[Name, AfterValidator(_printable)]
 
 
@@ -39,6 +45,11 @@ class Request(BaseModel):
     """The body of a request: no value is converted ("1" is no number), no unknown field taken."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+
+def example(**fields: Any) -> ConfigDict:
+    """A model's configuration with an example for the description."""
+    return ConfigDict(json_schema_extra={"examples": [fields]})
 
 
 class Reply(BaseModel):
@@ -51,19 +62,18 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def model_of(values: type, base: type[Model], name: str, **changes: Any) -> type[Model]:
-    """A model called `name` with the fields of a dataclass, for requests and responses.
+    """A model called `name` with the fields of a dataclass; in a response all are required.
 
     Fields of `base` and of `changes` take the place of the dataclass's, or are added.
     """
     hints = get_type_hints(values)
     found = {
-        field.name: (Text if hints[field.name] is str else hints[field.name], _default(field))
+        field.name: (
+            Text if hints[field.name] is str else hints[field.name],
+            ... if issubclass(base, Reply) or field.default is MISSING else field.default,
+        )
         for field in fields(values)
         if field.name not in base.model_fields
     }
     doc = (base if base.model_fields else values).__doc__
     return create_model(name, __base__=base, __doc__=doc, **{**found, **changes})
-
-
-def _default(field: Field[Any]) -> Any:
-    return ... if field.default is MISSING else field.default

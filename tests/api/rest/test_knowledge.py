@@ -219,3 +219,35 @@ def test_errors_speak_the_language_of_the_caller(shared: Served) -> None:
     ]:
         answer = shared.http.get(f"{KB}/nowhere", headers={"Accept-Language": header})
         assert expected in fault(answer)["message"]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_reasons_within_an_answer_speak_the_language_of_the_caller(
+    alone: Served, stream: bool
+) -> None:
+    """They are translated in the thread that takes the steps."""
+    alone.client.knowledge.create("docs")
+    answer = alone.http.post(
+        f"{KB}/docs/files",
+        params={"stream": stream},
+        files=[("files", ("empty.txt", b""))],
+        headers={"Accept-Language": "zh"},
+    )
+    (document,) = json.loads(answer.text.splitlines()[-1])["documents"]
+    assert "是空文件" in document["reason"]
+
+
+def test_a_mistake_is_told_in_the_language_of_the_caller_and_hides_what_happened(
+    alone: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def bases() -> None:
+        raise KeyError("secret")
+
+    monkeypatch.setattr(alone.client.knowledge, "bases", bases, raising=False)
+    for language, expected in (("zh", "程序内部错误"), ("en", "a mistake in the program")):
+        headers = {"Accept-Language": language}
+        answer = httpx.get(alone.url + KB, headers=headers, trust_env=False)
+        assert (answer.status_code, fault(answer)["code"]) == (500, "internal")
+        assert expected in fault(answer)["message"]
+        assert "secret" not in answer.text
+    assert "secret" in caplog.text

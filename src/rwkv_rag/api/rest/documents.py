@@ -15,22 +15,15 @@ from collections.abc import Iterator
 from contextlib import closing, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from fastapi import APIRouter, Header, Query, Response, UploadFile
+from fastapi import APIRouter, Response, UploadFile
 from pydantic import Field
 
-from rwkv_rag.api.context import ContextDep
+from rwkv_rag.api.dependencies import STREAMS, ClientDep, ContextDep, FormatDep
 from rwkv_rag.api.options import Options
 from rwkv_rag.api.problems import Problem
-from rwkv_rag.api.responses import (
-    EVENTS,
-    LINES,
-    Format,
-    Step,
-    StepsResponse,
-    closing_iterator,
-)
+from rwkv_rag.api.responses import Step, StepsResponse, closing_iterator
 from rwkv_rag.api.schemas import Name, PrintableName, Reply, Request, Text
 from rwkv_rag.errors import InputError, NotAllowed, NotFound
 from rwkv_rag.i18n import _
@@ -40,26 +33,6 @@ from rwkv_rag.types import Document, DocumentInfo, IndexEvent
 OUTCOMES = ("indexed", "replaced", "unchanged", "skipped")
 
 router = APIRouter(prefix="/api/knowledge/{kb}", tags=["Documents"])
-
-Streamed = Annotated[
-    bool, Query(alias="stream", description="Send the progress (NDJSON, or SSE by Accept).")
-]
-Accept = Annotated[str, Header(include_in_schema=False)]
-STREAMS: dict[int | str, dict[str, Any]] = {
-    200: {
-        "content": {
-            "application/x-ndjson": {"schema": {"type": "string"}},
-            "text/event-stream": {"schema": {"type": "string"}},
-        }
-    }
-}
-
-
-def format_of(accept: str, *, streamed: bool) -> Format | None:
-    """Lines of JSON, or server-sent events for clients that accept them; None: one JSON object."""
-    if not streamed:
-        return None
-    return EVENTS if EVENTS.media_type in accept.lower() else LINES
 
 
 class NewText(Request):
@@ -110,44 +83,35 @@ class Outcome(Reply):
 
 
 @router.get("/documents", summary="List the documents")
-def documents(kb: str, context: ContextDep) -> list[DocumentInfo]:
+def documents(kb: str, client: ClientDep) -> list[DocumentInfo]:
     """All documents of a knowledge base by name, without their texts."""
-    return context.client.knowledge.documents(kb)
+    return client.knowledge.documents(kb)
 
 
 @router.get("/documents/{document:path}", summary="Show a document", response_model=DocumentText)
-def document(kb: str, document: str, context: ContextDep) -> dict[str, Any]:
+def document(kb: str, document: str, client: ClientDep) -> dict[str, Any]:
     """Its text as it is stored, the coordinates of every citation."""
-    return asdict(context.client.knowledge.document(kb, document))
+    return asdict(client.knowledge.document(kb, document))
 
 
 @router.delete("/documents/{document:path}", summary="Remove a document", status_code=204)
-def remove(kb: str, document: str, context: ContextDep) -> None:
+def remove(kb: str, document: str, client: ClientDep) -> None:
     """Out of the base and of every index."""
-    context.client.knowledge.remove(kb, document)
+    client.knowledge.remove(kb, document)
 
 
 @router.post("/documents", summary="Add texts", response_model=Outcome, responses=STREAMS)
-def add(
-    kb: str, body: NewTexts, context: ContextDep, streamed: Streamed = False, accept: Accept = ""
-) -> Response:
+def add(kb: str, body: NewTexts, client: ClientDep, format: FormatDep) -> Response:
     """Texts with a name; one whose name is there already takes its place."""
     documents = [
         Document(each.name, each.text, hashlib.sha256(each.text.encode()).hexdigest())
         for each in body.documents
     ]
-    steps = _index_steps(context.client.knowledge.add(kb, documents), streamed=streamed)
-    return StepsResponse(steps, format_of(accept, streamed=streamed))
+    return StepsResponse(_index_steps(client.knowledge.add(kb, documents)), format)
 
 
 @router.post("/files", summary="Upload files", response_model=Outcome, responses=STREAMS)
-def upload(
-    kb: str,
-    files: list[UploadFile],
-    context: ContextDep,
-    streamed: Streamed = False,
-    accept: Accept = "",
-) -> Response:
+def upload(kb: str, files: list[UploadFile], context: ContextDep, format: FormatDep) -> Response:
     """Text, Markdown and PDF files, as `multipart/form-data` with one `files` field each. What
     cannot be read is skipped with its reason."""
     limit = context.options.files
@@ -165,21 +129,17 @@ def upload(
     except BaseException:
         uploads.close()
         raise
-    steps = _index_steps(events, streamed=streamed, uploads=uploads)
-    return StepsResponse(steps, format_of(accept, streamed=streamed))
+    return StepsResponse(_index_steps(events, uploads), format)
 
 
 @router.post(
     "/paths", summary="Index paths of the server", response_model=Outcome, responses=STREAMS
 )
-def index(
-    kb: str, body: ServerPaths, context: ContextDep, streamed: Streamed = False, accept: Accept = ""
-) -> Response:
+def index(kb: str, body: ServerPaths, context: ContextDep, format: FormatDep) -> Response:
     """Files and directories of the machine the server runs on, below the folders opened with
     `rwkv-rag api --folder`; without any, this is refused."""
     paths = [allowed_path(p, context.options, f"paths[{n}]") for n, p in enumerate(body.paths)]
-    steps = _index_steps(context.client.knowledge.index(kb, paths), streamed=streamed)
-    return StepsResponse(steps, format_of(accept, streamed=streamed))
+    return StepsResponse(_index_steps(context.client.knowledge.index(kb, paths)), format)
 
 
 def allowed_path(given: str, options: Options, param: str) -> Path:
@@ -207,12 +167,7 @@ def allowed_path(given: str, options: Options, param: str) -> Path:
     return path
 
 
-def _index_steps(
-    events: Iterator[IndexEvent],
-    *,
-    streamed: bool,
-    uploads: Uploads | None = None,
-) -> Iterator[Step]:
+def _index_steps(events: Iterator[IndexEvent], uploads: Uploads | None = None) -> Iterator[Step]:
     """The progress of indexing; `uploads` are removed at the end; what was indexed stays."""
     counts: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
     documents: list[dict[str, str]] = []
@@ -223,7 +178,5 @@ def _index_steps(
                 counts[event.stage] += 1
                 found = {"document": event.document, "stage": event.stage, "reason": reason}
                 documents.append(found)
-            step = {"type": "progress", **asdict(event), "reason": reason}
-            yield step if streamed else None
-    last: dict[str, Any] = {**counts, "documents": documents}
-    yield {"type": "done", **last} if streamed else last
+            yield {"type": "progress", **asdict(event), "reason": reason}
+    yield {"type": "done", **counts, "documents": documents}

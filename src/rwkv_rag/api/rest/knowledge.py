@@ -13,10 +13,9 @@ from typing import Any, Literal
 from fastapi import APIRouter, Response
 from pydantic import Field
 
-from rwkv_rag.api.context import ContextDep
+from rwkv_rag.api.dependencies import STREAMS, Accept, ClientDep, format_of
 from rwkv_rag.api.problems import Problem
 from rwkv_rag.api.responses import Step, StepsResponse, closing_iterator
-from rwkv_rag.api.rest.documents import STREAMS, Accept, format_of
 from rwkv_rag.api.schemas import Name, Reply, Request, Text
 from rwkv_rag.api.v1.models import choose_model
 from rwkv_rag.api.v1.schemas import CitationOut
@@ -110,84 +109,76 @@ class Contradictions(Reply):
 
 
 @router.get("", summary="List the knowledge bases")
-def bases(context: ContextDep) -> list[KnowledgeBase]:
+def bases(client: ClientDep) -> list[KnowledgeBase]:
     """All of them, by name."""
-    return context.client.knowledge.bases()
+    return client.knowledge.bases()
 
 
 @router.post("", summary="Create a knowledge base", status_code=201)
-def create(body: NewBase, context: ContextDep) -> KnowledgeBase:
+def create(body: NewBase, client: ClientDep) -> KnowledgeBase:
     """An empty one. The sizes cannot be changed later."""
-    return context.client.knowledge.create(
+    return client.knowledge.create(
         body.name, chunk_size=body.chunk_size, chunk_overlap=body.overlap
     )
 
 
 @router.get("/{kb}", summary="Show a knowledge base")
-def show(kb: str, context: ContextDep) -> BaseWithDocuments:
+def show(kb: str, client: ClientDep) -> BaseWithDocuments:
     """Its sizes, its model, and its documents without their texts."""
-    base = context.client.knowledge.base(kb)
-    return BaseWithDocuments(**asdict(base), contents=context.client.knowledge.documents(kb))
+    base = client.knowledge.base(kb)
+    return BaseWithDocuments(**asdict(base), contents=client.knowledge.documents(kb))
 
 
 @router.delete("/{kb}", summary="Delete a knowledge base", status_code=204)
-def delete(kb: str, context: ContextDep) -> None:
+def delete(kb: str, client: ClientDep) -> None:
     """The base and everything in it. This cannot be undone."""
-    context.client.knowledge.delete(kb)
+    client.knowledge.delete(kb)
 
 
 @router.post("/{kb}/search", summary="Search a knowledge base", response_model=Hits)
-def search(kb: str, body: SearchRequest, context: ContextDep) -> dict[str, Any]:
+def search(kb: str, body: SearchRequest, client: ClientDep) -> dict[str, Any]:
     """The best passages, as ranked at `stage`: by words (lexical), by vectors (dense), by both
     (fused), or after the reranker (reranked)."""
     query = checked_question(body.query)
-    hits = context.client.knowledge.search(kb, query, top_k=body.top_k, stage=body.stage)
+    hits = client.knowledge.search(kb, query, top_k=body.top_k, stage=body.stage)
     return {"hits": [hit_record(hit) for hit in hits]}
 
 
 @router.post("/{kb}/verify", summary="Check a knowledge base")
-def verify(kb: str, context: ContextDep) -> Contradictions:
+def verify(kb: str, client: ClientDep) -> Contradictions:
     """Compares the indexes with what is stored; what is wrong is mended by a rebuild."""
-    return Contradictions(problems=[*map(_, context.client.knowledge.verify(kb))])
+    return Contradictions(problems=[*map(_, client.knowledge.verify(kb))])
 
 
 @router.post("/{kb}/rebuild", summary="Rebuild the indexes")
-def rebuild(kb: str, context: ContextDep) -> KnowledgeBase:
+def rebuild(kb: str, client: ClientDep) -> KnowledgeBase:
     """Makes the indexes anew from the stored documents; answers when that is done."""
-    context.client.knowledge.rebuild(kb)
-    return context.client.knowledge.base(kb)
+    client.knowledge.rebuild(kb)
+    return client.knowledge.base(kb)
 
 
-@router.post(
-    "/{kb}/ask",
-    summary="Ask a question",
-    response_model=AnswerOut,
-    responses=STREAMS,
-    tags=["Asking"],
-)
-def ask(kb: str, body: AskRequest, context: ContextDep, accept: Accept = "") -> Response:
+@router.post("/{kb}/ask", summary="Ask a question", response_model=AnswerOut, responses=STREAMS)
+def ask(kb: str, body: AskRequest, client: ClientDep, accept: Accept = "") -> Response:
     """An answer with its checked citations. `strict` quotes the documents word for word, `free`
     lets the model write where it can; with `stream` the answer comes as it is made."""
-    choice = choose_model(context.client, body.model)
+    choice = choose_model(client, body.model)
     if choice.kb:
         error = InputError(
             "the model names a knowledge base, {kb!r}; leave it out here", kb=choice.kb
         )
         raise Problem(error, param="model")
-    context.client.knowledge.base(kb)
+    client.knowledge.base(kb)
     history = [Turn(turn.question, turn.answer) for turn in body.history]
-    events = context.client.pipeline(choice.writer).answer(
+    events = client.pipeline(choice.writer).answer(
         body.question, kb=kb, mode=body.mode, history=history, top_k=body.top_k
     )
-    steps = _answer_steps(events, streamed=body.stream)
-    return StepsResponse(steps, format_of(accept, streamed=body.stream))
+    return StepsResponse(_answer_steps(events), format_of(accept, stream=body.stream))
 
 
-def _answer_steps(events: Iterator[Delta | Answer], *, streamed: bool) -> Iterator[Step]:
+def _answer_steps(events: Iterator[Delta | Answer]) -> Iterator[Step]:
     with closing_iterator(events):
         for event in events:
             if isinstance(event, Delta):
-                yield {"type": "delta", "text": event.text} if streamed else None
+                yield {"type": "delta", "text": event.text}
             else:
-                record = answer_record(event)
-                yield {"type": "answer", **record} if streamed else record
+                yield {"type": "answer", **answer_record(event)}

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from fastapi import APIRouter
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from rwkv_rag.api.context import Context, ContextDep
+from rwkv_rag.api.dependencies import ClientDep, Context, ContextDep
 from rwkv_rag.api.problems import Problem
 from rwkv_rag.api.rest.documents import allowed_path
-from rwkv_rag.api.schemas import Name, Reply, Request, Text, model_of
+from rwkv_rag.api.schemas import Name, Reply, Request, Text, example, model_of
+from rwkv_rag.client import Client
 from rwkv_rag.config import BUILTIN
 from rwkv_rag.errors import InputError, NotFound, system_reason
 from rwkv_rag.i18n import _
@@ -32,17 +33,11 @@ router = APIRouter(prefix="/api", tags=["Fine-tuning"])
 class _TuneRequest(Request):
     """A fine-tuning: `rows` in the request, or a file of the server; and its settings."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "name": "poet",
-                    "method": "state",
-                    "steps": 100,
-                    "rows": [{"question": "Who are you?", "answer": "A gardener."}],
-                }
-            ]
-        }
+    model_config = example(
+        name="poet",
+        method="state",
+        steps=100,
+        rows=[{"question": "Who are you?", "answer": "A gardener."}],
     )
 
     name: Name = Field(description="What the result is called.")
@@ -59,7 +54,15 @@ else:
     TuneRequest = model_of(TuneSettings, _TuneRequest, "TuneRequest")
 
 Estimate = model_of(TuneEstimate, Reply, "Estimate", cheaper=(list[str], ...), fits=(bool, ...))
-Job = model_of(TuneJob, Reply, "Job", settings=(dict[str, Any], ...), reason=(str, ...))
+Job = model_of(
+    TuneJob,
+    Reply,
+    "Job",
+    settings=(dict[str, Any], ...),
+    reason=(str, ...),
+    lr=(float | None, ...),  # null for what is not a number
+    tokens_per_s=(float | None, ...),
+)
 
 
 class Steps(Reply):
@@ -89,9 +92,9 @@ def estimate(body: TuneRequest, context: ContextDep) -> dict[str, Any]:
 
 
 @router.get("/tuning/jobs", summary="List the jobs", response_model=list[Job])  # type: ignore[valid-type]
-def jobs(context: ContextDep) -> list[dict[str, Any]]:
+def jobs(client: ClientDep) -> list[dict[str, Any]]:
     """All of them, the newest first."""
-    return [_record(job) for job in context.client.tuner.jobs()]
+    return [_record(job) for job in client.tuner.jobs()]
 
 
 @router.post("/tuning/jobs", summary="Start a job", response_model=Job, status_code=201)
@@ -101,55 +104,55 @@ def start(body: TuneRequest, context: ContextDep) -> dict[str, Any]:
 
 
 @router.get("/tuning/jobs/{id}", summary="Show a job", response_model=Job)
-def job(id: str, context: ContextDep) -> dict[str, Any]:
+def job(id: str, client: ClientDep) -> dict[str, Any]:
     """How far it is."""
-    return _record(_job(context, id))
+    return _record(_job(client, id))
 
 
 @router.delete("/tuning/jobs/{id}", summary="Forget a job", status_code=204)
-def forget(id: str, context: ContextDep) -> None:
+def forget(id: str, client: ClientDep) -> None:
     """Removes a job that has ended; what it made stays."""
-    context.client.tuner.forget(_job(context, id).id)
+    client.tuner.forget(_job(client, id).id)
 
 
 @router.post("/tuning/jobs/{id}/stop", summary="Stop a job", response_model=Job)
-def stop(id: str, context: ContextDep) -> dict[str, Any]:
+def stop(id: str, client: ClientDep) -> dict[str, Any]:
     """Asks it to write a checkpoint and end."""
-    context.client.tuner.stop(_job(context, id).id)
-    return _record(_job(context, id))
+    client.tuner.stop(_job(client, id).id)
+    return _record(_job(client, id))
 
 
 @router.post("/tuning/jobs/{id}/resume", summary="Resume a job", response_model=Job)
-def resume(id: str, context: ContextDep) -> dict[str, Any]:
+def resume(id: str, client: ClientDep) -> dict[str, Any]:
     """Goes on from the last checkpoint of a job that does not run."""
-    return _record(context.client.tuner.resume(_job(context, id).id))
+    return _record(client.tuner.resume(_job(client, id).id))
 
 
 @router.get("/tuning/jobs/{id}/metrics", summary="Figures of every step", response_model=Steps)
-def metrics(id: str, context: ContextDep) -> dict[str, list[Mapping[str, float]]]:
+def metrics(id: str, client: ClientDep) -> dict[str, list[Mapping[str, float]]]:
     """Step, loss, learning rate and tokens a second."""
-    return {"steps": list(context.client.tuner.metrics(_job(context, id).id))}
+    return {"steps": list(client.tuner.metrics(_job(client, id).id))}
 
 
 @router.get("/tuning/jobs/{id}/logs", summary="What a job wrote", response_model=Log)
-def logs(id: str, context: ContextDep) -> dict[str, str]:
+def logs(id: str, client: ClientDep) -> dict[str, str]:
     """The last megabyte of it."""
-    return {"log": context.client.tuner.logs(_job(context, id).id)}
+    return {"log": client.tuner.logs(_job(client, id).id)}
 
 
 @router.get("/tuned", summary="List what was tuned")
-def tuned(context: ContextDep) -> list[TunedModel]:
+def tuned(client: ClientDep) -> list[TunedModel]:
     """States and adapters with the model each belongs to; losses in nats a token."""
     return [
         TunedModel(**asdict(tuned), model=writer.name)
-        for writer in context.client.models.writers()
-        for tuned in context.client.models.tuned(writer.model)
+        for writer in client.models.writers()
+        for tuned in client.models.tuned(writer.model)
     ]
 
 
-def _job(context: Context, id: str) -> TuneJob:
+def _job(client: Client, id: str) -> TuneJob:
     """The job of that id; at a command the beginning of one is enough, in an address it is not."""
-    job = context.client.tuner.job(id)
+    job = client.tuner.job(id)
     if job.id != id:
         raise NotFound("there is no job {id!r}", id=id)
     return job

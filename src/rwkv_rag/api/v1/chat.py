@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from fastapi import APIRouter, Response
 
-from rwkv_rag.api.context import Context, ContextDep
+from rwkv_rag.api.dependencies import Context, ContextDep
 from rwkv_rag.api.responses import OPENAI_EVENTS, Step, StepsResponse, closing_iterator
 from rwkv_rag.api.v1.chat_request import (
     RequestGenerator,

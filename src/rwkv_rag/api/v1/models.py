@@ -13,7 +13,7 @@ from typing import Literal
 
 from fastapi import APIRouter
 
-from rwkv_rag.api.context import ContextDep
+from rwkv_rag.api.dependencies import ClientDep
 from rwkv_rag.api.problems import Problem
 from rwkv_rag.api.v1.schemas import Model, ModelList
 from rwkv_rag.client import Client
@@ -34,25 +34,25 @@ class ModelChoice:
 
 
 @router.get("/models", summary="List the models", response_model=ModelList)
-def models(context: ContextDep) -> ModelList:
+def models(client: ClientDep) -> ModelList:
     """Models that write, each with what was tuned on it (MODEL:TUNED), the knowledge bases
     (MODEL@KB), and the embedding model. Any MODEL:TUNED@KB may be asked for, listed or not."""
-    found = [Model(id=name, kind=kind) for name, kind in listed_models(context.client)]
-    embedding = Model(id=context.client.embedder.model.id, kind="embedding")
+    found = [Model(id=name, kind=kind) for name, kind in listed_models(client)]
+    embedding = Model(id=client.embedder.model.id, kind="embedding")
     return ModelList(data=[*found, embedding])
 
 
 @router.get("/models/{id:path}", summary="Show one model", response_model=Model)
-def model(id: str, context: ContextDep) -> Model:
+def model(id: str, client: ClientDep) -> Model:
     """One model by the name it has in the list."""
     try:
-        choice = choose_model(context.client, id)
+        choice = choose_model(client, id)
     except Problem:
-        if id == context.client.embedder.model.id:
+        if id == client.embedder.model.id:
             return Model(id=id, kind="embedding")
         raise
     if choice.kb:
-        context.client.knowledge.base(choice.kb)
+        client.knowledge.base(choice.kb)
     return Model(id=id, kind="knowledge" if choice.kb else "chat")
 
 

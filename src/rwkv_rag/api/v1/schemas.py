@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, JsonValue
 
 from rwkv_rag.api import schemas
-from rwkv_rag.api.schemas import Name, Reply, Text
+from rwkv_rag.api.schemas import Name, Reply, Text, example
 
 
 class Request(schemas.Request):
@@ -59,15 +59,9 @@ class StreamOptions(Request):
 class ChatRequest(Request):
     """A conversation that ends with a question."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "model": "default@handbook",
-                    "messages": [{"role": "user", "content": "How many days of leave are there?"}],
-                }
-            ]
-        }
+    model_config = example(
+        model="default@handbook",
+        messages=[{"role": "user", "content": "How many days of leave are there?"}],
     )
 
     model: Name = Field(description="MODEL, MODEL:TUNED, MODEL@KB")
@@ -118,12 +112,17 @@ class CitationOut(Reply):
     quote: str
 
 
-class Usage(Reply):
-    """Tokens, as the model's tokenizer counts them."""
+class InputUsage(Reply):
+    """Tokens that were read, as the model's tokenizer counts them."""
 
     prompt_tokens: int
-    completion_tokens: int
     total_tokens: int
+
+
+class Usage(InputUsage):
+    """Tokens that were read and written."""
+
+    completion_tokens: int
 
 
 class AnswerMessage(Reply):
@@ -177,9 +176,7 @@ class ModelList(Reply):
 class EmbeddingRequest(Request):
     """Texts that are to become vectors."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"model": "default", "input": ["公司年假有几天？"]}]}
-    )
+    model_config = example(model="default", input=["公司年假有几天？"])
 
     model: Name
     input: Text | list[Text] | list[int] | list[list[int]]
@@ -198,20 +195,13 @@ class EmbeddingOut(Reply):
     embedding: list[float] | str
 
 
-class EmbeddingUsage(Reply):
-    """Tokens of the inputs."""
-
-    prompt_tokens: int
-    total_tokens: int
-
-
 class Embeddings(Reply):
     """The vectors in the order of the inputs."""
 
     object: Literal["list"] = "list"
     data: list[EmbeddingOut]
     model: str
-    usage: EmbeddingUsage
+    usage: InputUsage
 
 
 class RerankText(Request):
@@ -223,16 +213,10 @@ class RerankText(Request):
 class RerankRequest(Request):
     """A query, and documents to be ordered by how well they answer it."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "query": "How long is the warranty?",
-                    "documents": ["The warranty is two years.", "Water the plants."],
-                    "top_n": 1,
-                }
-            ]
-        }
+    model_config = example(
+        query="How long is the warranty?",
+        documents=["The warranty is two years.", "Water the plants."],
+        top_n=1,
     )
 
     model: Name | None = None
@@ -256,4 +240,4 @@ class Ranking(Reply):
     id: str
     model: str
     results: list[Ranked]
-    usage: EmbeddingUsage
+    usage: InputUsage

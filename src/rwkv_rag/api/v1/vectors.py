@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
 
-from rwkv_rag.api.context import Context, ContextDep
+from rwkv_rag.api.dependencies import Context, ContextDep
 from rwkv_rag.api.problems import Problem
 from rwkv_rag.api.v1.models import DEFAULT
 from rwkv_rag.api.v1.schemas import (
     EmbeddingOut,
     EmbeddingRequest,
     Embeddings,
-    EmbeddingUsage,
+    InputUsage,
     Ranked,
     Ranking,
     RerankRequest,
@@ -139,7 +139,7 @@ def _encoded(vector: NDArray[np.float32], encoding: str | None) -> list[float] |
     return numbers
 
 
-def _usage(context: Context, texts: Sequence[str]) -> EmbeddingUsage:
+def _usage(context: Context, texts: Sequence[str]) -> InputUsage:
     tokens = sum(map(context.client.generator().count_tokens, texts))
     context.metrics.count_tokens(tokens)
-    return EmbeddingUsage(prompt_tokens=tokens, total_tokens=tokens)
+    return InputUsage(prompt_tokens=tokens, total_tokens=tokens)
