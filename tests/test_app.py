@@ -96,27 +96,27 @@ def test_a_checkpoint_that_is_none_is_refused_at_once(
 def tune(
     home: Path, name: str, base: Path, *, kind: str = "state", base_name: str = "mine"
 ) -> None:
-    """Something on the shelf: a state of random numbers, or a whole model, the base itself."""
+    """Something in the store: a state of random numbers, or a whole model, the base itself."""
     import torch
     from safetensors.torch import save_file
 
     from rwkv_rag.rwkv.checkpoint import file_sha256, load_checkpoint
-    from rwkv_rag.rwkv.tuned import FILES, Shelf, Tuned
+    from rwkv_rag.rwkv.tuned import FILES, Tuned, TunedStore
 
-    shelf = Shelf(home)
-    shelf.path(name).mkdir(parents=True)
-    Tuned(name, kind, file_sha256(base), base_name, "import").write(shelf.path(name))  # type: ignore[arg-type]
+    store = TunedStore(home)
+    store.path(name).mkdir(parents=True)
+    Tuned(name, kind, file_sha256(base), base_name, "import").write(store.path(name))  # type: ignore[arg-type]
     if kind == "model":
-        (shelf.path(name) / FILES["model"]).write_bytes(base.read_bytes())
+        (store.path(name) / FILES["model"]).write_bytes(base.read_bytes())
         vocabulary = models.base_files(
             base_name if base_name == "builtin" else str(base)
         ).vocabulary
-        (shelf.path(name) / "vocab.txt").write_bytes(vocabulary.read_bytes())
+        (store.path(name) / "vocab.txt").write_bytes(vocabulary.read_bytes())
         return
     heads = load_checkpoint(base).shape.heads
     layers = load_checkpoint(base).shape.layers
     state = {f"blocks.{n}.att.time_state": torch.randn(heads, 64, 64) for n in range(layers)}
-    save_file(state, shelf.path(name) / FILES["state"])
+    save_file(state, store.path(name) / FILES["state"])
 
 
 def answered(

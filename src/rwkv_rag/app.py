@@ -5,7 +5,7 @@ functions.
 
 `Settings.model` decides: "builtin" is the model in the package, "fake" deterministic stand-ins, and
 a path the user's own checkpoint, which replaces the model that writes and nothing else. What
-`Settings.tuned` names on the shelf changes that model, or is one.
+`Settings.tuned` names changes that model, or is one.
 """
 
 from __future__ import annotations

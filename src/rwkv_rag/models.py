@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rwkv_rag.interfaces import Generator
     from rwkv_rag.rag.answering import Answering
     from rwkv_rag.rwkv.engine import Engine
-    from rwkv_rag.rwkv.tuned import Shelf, Tuned
+    from rwkv_rag.rwkv.tuned import Tuned, TunedStore
     from rwkv_rag.tuning.settings import BaseFiles
 
 PACKAGE = Path(__file__).parent
@@ -41,17 +41,17 @@ class Writers:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._shelf = shelf(settings)
+        self._store = tuned_store(settings)
 
     def writers(self) -> list[Writer]:
         """The models that can write as they are; the first is the one in use."""
         if self._settings.model == FAKE:
             return [_writer(FAKE)]
         known = [self._first(), BUILTIN]
-        for tuned in self._shelf.all():
+        for tuned in self._store.all():
             if tuned.kind == "model":
                 with suppress(CorruptData):  # one whose file is gone writes nothing
-                    known.append(str(self._shelf.tensors(tuned.name)))
+                    known.append(str(self._store.tensors(tuned.name)))
         return [_writer(model) for model in dict.fromkeys([*known, self._settings.model])]
 
     def _first(self) -> str:
@@ -63,7 +63,7 @@ class Writers:
     def tuned(self, model: str) -> list[TunedInfo]:
         """The states and adapters that fit `model`, by name."""
         model = self._known(model) if model else self.writer("", "").model
-        changes = [each for each in self._shelf.all() if each.kind != "model"]
+        changes = [each for each in self._store.all() if each.kind != "model"]
         if model == FAKE or not changes:
             return []
         base = _base_sha256(model)
@@ -86,10 +86,10 @@ class Writers:
                 "the stand-ins cannot write with {tuned!r}; leave it out or choose a model",
                 tuned=tuned,
             )
-        if tuned and (found := self._shelf.find(tuned)).kind == "model":
-            return _writer(str(self._shelf.tensors(tuned)))
+        if tuned and (found := self._store.find(tuned)).kind == "model":
+            return _writer(str(self._store.tensors(tuned)))
         if tuned:
-            self._shelf.tensors(tuned)
+            self._store.tensors(tuned)
             found.check_base(_base_sha256(model))
         return _writer(model, tuned)
 
@@ -99,8 +99,8 @@ class Writers:
             return model
         with suppress(RagError):
             name = Path(model).parent.name
-            tuned = self._shelf.find(name)
-            if tuned.kind == "model" and model == str(self._shelf.tensors(name)):
+            tuned = self._store.find(name)
+            if tuned.kind == "model" and model == str(self._store.tensors(name)):
                 return model
         names = ", ".join(each.name for each in self.writers())
         raise NotFound("no model {model!r} here; there are: {names}", model=model, names=names)
@@ -110,7 +110,7 @@ def _writer(model: str, tuned: str = "") -> Writer:
     """A model as it writes with a state or adapter."""
     if model == FAKE:
         return Writer(FAKE, FAKE, writes=True)
-    origin = shelved(Path(model)) if model != BUILTIN else None
+    origin = tuned_model_at(Path(model)) if model != BUILTIN else None
     name = origin.name if origin else base_files(model).name
     label = " + ".join(filter(None, (origin.name if origin else "", tuned)))
     own = model != BUILTIN and origin is None
@@ -169,32 +169,32 @@ def base_files(model: str) -> BaseFiles:
     if model == BUILTIN:
         return BaseFiles(BUILTIN, BUILTIN_WEIGHTS, BUILTIN_VOCABULARY)
     path = Path(model).expanduser().absolute()
-    tuned = shelved(path)
+    tuned = tuned_model_at(path)
     beside = path.parent / "vocab.txt"
     vocabulary = beside if beside.exists() else WORLD_VOCABULARY
     return BaseFiles(tuned.name if tuned else path.stem, path, vocabulary)
 
 
-def shelf(settings: Settings) -> Shelf:
-    """Where everything tuned lies."""
-    from rwkv_rag.rwkv.tuned import Shelf
+def tuned_store(settings: Settings) -> TunedStore:
+    """The store of everything tuned in this home."""
+    from rwkv_rag.rwkv.tuned import TunedStore
 
-    return Shelf(settings.home)
+    return TunedStore(settings.home)
 
 
 def model_in_use(settings: Settings) -> str:
     """The name or path of the model that is set up: where a whole model was tuned, that one.
 
-    Raises NotFound or CorruptData for what is not on the shelf.
+    Raises NotFound or CorruptData for what is not stored.
     """
     if settings.tuned and settings.model != FAKE:
-        tuned = shelf(settings).find(settings.tuned)
+        tuned = tuned_store(settings).find(settings.tuned)
         if tuned.kind == "model":
-            return str(shelf(settings).tensors(tuned.name))
+            return str(tuned_store(settings).tensors(tuned.name))
     return settings.model
 
 
-def shelved(path: Path) -> Tuned | None:
+def tuned_model_at(path: Path) -> Tuned | None:
     """What was tuned, if that is where a model comes from."""
     from rwkv_rag.rwkv.tuned import FILES, Tuned
 
@@ -229,13 +229,13 @@ def _builtin() -> Base:
 def _engine(files: BaseFiles, home: Path, _: Stamp) -> Engine:
     from rwkv_rag.rwkv.engine import Engine
     from rwkv_rag.rwkv.state import State
-    from rwkv_rag.rwkv.tuned import Shelf
+    from rwkv_rag.rwkv.tuned import TunedStore
 
     sha256 = partial(_sha256, files.model, _stamp(files.model))
     if files.model == BUILTIN_WEIGHTS:
         base = builtin()
         made = base.model, base.tokenizer
-        return Engine(*made, name=BUILTIN, base_sha256=sha256, shelf=Shelf(home))
+        return Engine(*made, name=BUILTIN, base_sha256=sha256, store=TunedStore(home))
     from rwkv_rag.rwkv.checkpoint import load_checkpoint
     from rwkv_rag.rwkv.tokenizer import Tokenizer
     from rwkv_rag.rwkv.x070 import X070
@@ -248,7 +248,7 @@ def _engine(files: BaseFiles, home: Path, _: Stamp) -> Engine:
         tokenizer,
         name=files.name,
         base_sha256=sha256,
-        shelf=Shelf(home),
+        store=TunedStore(home),
         state=State.of_checkpoint(checkpoint.extras, checkpoint.shape),
     )
 

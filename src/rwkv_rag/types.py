@@ -207,7 +207,7 @@ JobStatus = Literal["waiting", "running", "stopped", "interrupted", "failed", "d
 class TuneSettings:
     """One fine-tuning as the user asks for it; what is None follows the method or the machine.
 
-    name            what the result is called on the shelf
+    name            what the result is called
     base            "builtin" or the path of a checkpoint
     data            training rows: .jsonl, or the .bin of a binidx pair
     scored          what the loss counts: the answers, or every token

@@ -10,7 +10,7 @@ from rwkv_rag import models
 from rwkv_rag.config import Settings
 from rwkv_rag.errors import CorruptData, ModelMismatch, NotFound
 from rwkv_rag.rwkv.checkpoint import file_sha256
-from rwkv_rag.rwkv.tuned import FILES, Kind, Shelf, Tuned
+from rwkv_rag.rwkv.tuned import FILES, Kind, Tuned, TunedStore
 from rwkv_rag.services.contracts import MODELS
 
 from .conftest import Reach
@@ -20,16 +20,16 @@ from .conftest import Reach
 def itself(tmp_path: Path) -> models.Writers:
     """A home with a state of the builtin model, a damaged one, one of another base, and a model."""
     builtin = file_sha256(models.BUILTIN_WEIGHTS)
-    shelf(tmp_path, "诗人", "state", builtin, 2.5)
-    shelf(tmp_path, "stranger", "adapter", "0" * 64, None)
-    shelf(tmp_path, "whole", "model", builtin, None)
-    shelf(tmp_path, "damaged", "state", builtin, None)
+    store(tmp_path, "诗人", "state", builtin, 2.5)
+    store(tmp_path, "stranger", "adapter", "0" * 64, None)
+    store(tmp_path, "whole", "model", builtin, None)
+    store(tmp_path, "damaged", "state", builtin, None)
     (tmp_path / "tuned" / "damaged" / FILES["state"]).unlink()
     return models.Writers(Settings(home=tmp_path, tuned="诗人"))
 
 
-def shelf(home: Path, name: str, kind: Kind, base: str, after: float | None) -> None:
-    folder = Shelf(home).path(name)
+def store(home: Path, name: str, kind: Kind, base: str, after: float | None) -> None:
+    folder = TunedStore(home).path(name)
     folder.mkdir(parents=True)
     (folder / FILES[kind]).write_bytes(b"")
     Tuned(name, kind, base, "builtin", "state", before=3.0, after=after).write(folder)

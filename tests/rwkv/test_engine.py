@@ -28,7 +28,7 @@ from rwkv_rag.rwkv.random_weights import random_tensors
 from rwkv_rag.rwkv.scheduler import Scheduler
 from rwkv_rag.rwkv.state import State
 from rwkv_rag.rwkv.tokenizer import Tokenizer
-from rwkv_rag.rwkv.tuned import FILES, Shelf, Tuned
+from rwkv_rag.rwkv.tuned import FILES, Tuned, TunedStore
 from rwkv_rag.rwkv.x070 import X070
 from rwkv_rag.types import GREEDY, Sampling
 
@@ -44,39 +44,43 @@ def model() -> X070:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
-    return Shelf(tmp_path)
+def store(tmp_path: Path) -> TunedStore:
+    return TunedStore(tmp_path)
 
 
 @pytest.fixture
-def engine(model: X070, shelf: Shelf) -> Iterator[Engine]:
-    opened = Engine(model, TOKENIZER, name="tiny", base_sha256=lambda: BASE, shelf=shelf)
+def engine(model: X070, store: TunedStore) -> Iterator[Engine]:
+    opened = Engine(model, TOKENIZER, name="tiny", base_sha256=lambda: BASE, store=store)
     yield opened
     opened.close()
 
 
-def put(shelf: Shelf, name: str, tensors: dict[str, torch.Tensor], kind: Any, base: str) -> None:
-    shelf.path(name).mkdir(parents=True, exist_ok=True)
-    Tuned(name, kind, base, "tiny", "import").write(shelf.path(name))
-    save_file(tensors, shelf.path(name) / FILES[kind])
+def put(
+    store: TunedStore, name: str, tensors: dict[str, torch.Tensor], kind: Any, base: str
+) -> None:
+    store.path(name).mkdir(parents=True, exist_ok=True)
+    Tuned(name, kind, base, "tiny", "import").write(store.path(name))
+    save_file(tensors, store.path(name) / FILES[kind])
 
 
-def put_state(shelf: Shelf, name: str, seed: int, base: str = BASE, scale: float = 1.0) -> State:
+def put_state(
+    store: TunedStore, name: str, seed: int, base: str = BASE, scale: float = 1.0
+) -> State:
     draw = torch.Generator().manual_seed(seed)
     state = State.zeros(CHECKPOINT.shape)
     state.wkv[:] = torch.randn(state.wkv.shape, generator=draw) * scale
-    put(shelf, name, state.to_time_state(), "state", base)
+    put(store, name, state.to_time_state(), "state", base)
     return state
 
 
-def put_adapter(shelf: Shelf, name: str, seed: int) -> Adapter:
+def put_adapter(store: TunedStore, name: str, seed: int) -> Adapter:
     draw = torch.Generator().manual_seed(seed)
     target = "blocks.1.ffn.key.weight"
     tensors = {
         f"{target}.lora_A": torch.randn(4, 128, generator=draw) * 0.3,
         f"{target}.lora_B": torch.randn(512, 4, generator=draw) * 0.3,
     }
-    put(shelf, name, tensors, "adapter", BASE)
+    put(store, name, tensors, "adapter", BASE)
     return Adapter.of(tensors, CHECKPOINT.shape)
 
 
@@ -175,9 +179,9 @@ def test_several_at_once_write_what_each_writes_alone(
 
 
 def test_two_states_write_in_one_batch_each_its_own(
-    model: X070, engine: Engine, shelf: Shelf, together: Together, calls: list[tuple[str, int]]
+    model: X070, engine: Engine, store: TunedStore, together: Together, calls: list[tuple[str, int]]
 ) -> None:
-    states = {name: put_state(shelf, name, seed) for seed, name in enumerate(["one", "two"])}
+    states = {name: put_state(store, name, seed) for seed, name in enumerate(["one", "two"])}
     wanted = [alone(model, "Hello", state=states[name]) for name in states]
     wanted.append(alone(model, "Hello"))
     calls.clear()
@@ -189,9 +193,9 @@ def test_two_states_write_in_one_batch_each_its_own(
 
 
 def test_different_adapters_take_turns_and_do_not_mix(
-    model: X070, engine: Engine, shelf: Shelf, together: Together, calls: list[tuple[str, int]]
+    model: X070, engine: Engine, store: TunedStore, together: Together, calls: list[tuple[str, int]]
 ) -> None:
-    adapters = {name: put_adapter(shelf, name, seed) for seed, name in enumerate(["one", "two"])}
+    adapters = {name: put_adapter(store, name, seed) for seed, name in enumerate(["one", "two"])}
     wanted = [alone(model.adapted(adapters[name]), "Hello") for name in ("one", "two", "one")]
     wanted.append(alone(model, "Hello"))
     calls.clear()
@@ -273,11 +277,11 @@ def test_a_stream_that_nobody_holds_any_more_is_abandoned_too(engine: Engine) ->
 
 
 def test_a_damaged_state_fails_its_own_request_and_no_other(
-    model: X070, engine: Engine, shelf: Shelf, together: Together
+    model: X070, engine: Engine, store: TunedStore, together: Together
 ) -> None:
-    numbers = put_state(shelf, "broken", 1).to_time_state()  # finite, but not for long
+    numbers = put_state(store, "broken", 1).to_time_state()  # finite, but not for long
     put(
-        shelf, "broken", {name: 3e38 * each.sign() for name, each in numbers.items()}, "state", BASE
+        store, "broken", {name: 3e38 * each.sign() for name, each in numbers.items()}, "state", BASE
     )
     found = together(
         lambda: text(engine.generator("broken"), "Hello"),
@@ -380,56 +384,58 @@ print(len(next(stream).text) > 0)
     assert (run.returncode, run.stdout, run.stderr) == (0, "True\n", "")
 
 
-def test_the_name_says_what_writes(engine: Engine, shelf: Shelf) -> None:
-    put_state(shelf, "poet", 1)
+def test_the_name_says_what_writes(engine: Engine, store: TunedStore) -> None:
+    put_state(store, "poet", 1)
     assert engine.generator().name == "tiny"
     assert engine.generator("poet").name == "tiny + poet"
     assert engine.generator().count_tokens("Hello") == 5
 
 
-def test_a_state_of_another_base_is_refused_by_its_hash(engine: Engine, shelf: Shelf) -> None:
-    put_state(shelf, "foreign", 1, base="cd" * 32)
+def test_a_state_of_another_base_is_refused_by_its_hash(engine: Engine, store: TunedStore) -> None:
+    put_state(store, "foreign", 1, base="cd" * 32)
     with pytest.raises(ModelMismatch, match=r"'foreign' was tuned on tiny \(cdcd"):
         engine.generator("foreign")
 
 
-def test_what_is_not_there_is_named_and_a_model_is_no_view(engine: Engine, shelf: Shelf) -> None:
+def test_what_is_not_there_is_named_and_a_model_is_no_view(
+    engine: Engine, store: TunedStore
+) -> None:
     with pytest.raises(NotFound, match="'nobody'"):
         engine.generator("nobody")
-    put(shelf, "whole", {"emb.weight": torch.zeros(2, 2)}, "model", BASE)
+    put(store, "whole", {"emb.weight": torch.zeros(2, 2)}, "model", BASE)
     with pytest.raises(InputError, match="'whole' is a whole model"):
         engine.generator("whole")
 
 
-def test_a_damaged_file_is_refused(engine: Engine, shelf: Shelf) -> None:
-    put_adapter(shelf, "cut", 1)
-    file = shelf.tensors("cut")
+def test_a_damaged_file_is_refused(engine: Engine, store: TunedStore) -> None:
+    put_adapter(store, "cut", 1)
+    file = store.tensors("cut")
     file.write_bytes(file.read_bytes()[:-9])
     with pytest.raises(CorruptData, match="cut"):
         engine.generator("cut")
-    put_state(shelf, "torn", 1)
-    file = shelf.tensors("torn")
+    put_state(store, "torn", 1)
+    file = store.tensors("torn")
     file.write_bytes(file.read_bytes()[:-9])
     with pytest.raises(CorruptData, match="torn"):
         engine.generator("torn")
-    put_state(shelf, "endless", 1, scale=float("inf"))
+    put_state(store, "endless", 1, scale=float("inf"))
     with pytest.raises(CorruptData, match="endless"):
         engine.generator("endless")
 
 
 def test_a_result_is_used_at_once_when_it_is_written_anew(
-    model: X070, engine: Engine, shelf: Shelf
+    model: X070, engine: Engine, store: TunedStore
 ) -> None:
-    generator = engine.generator(put_state(shelf, "poet", 1) and "poet")
+    generator = engine.generator(put_state(store, "poet", 1) and "poet")
     first = text(generator, "Hello")
-    newer = put_state(shelf, "poet", 2)
+    newer = put_state(store, "poet", 2)
     assert text(generator, "Hello") == alone(model, "Hello", state=newer) != first
 
 
 def test_a_file_is_read_once_while_it_stays_as_it_is(
-    engine: Engine, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, store: TunedStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put_adapter(shelf, "poet", 1)
+    put_adapter(store, "poet", 1)
     loads = []
     load = Adapter.load
     monkeypatch.setattr(
@@ -440,8 +446,8 @@ def test_a_file_is_read_once_while_it_stays_as_it_is(
     assert len(loads) == 1
 
 
-def test_a_base_with_a_state_of_its_own_begins_from_it(model: X070, shelf: Shelf) -> None:
-    start = put_state(shelf, "unused", 3)
-    engine = Engine(model, TOKENIZER, name="", base_sha256=lambda: BASE, shelf=shelf, state=start)
+def test_a_base_with_a_state_of_its_own_begins_from_it(model: X070, store: TunedStore) -> None:
+    start = put_state(store, "unused", 3)
+    engine = Engine(model, TOKENIZER, name="", base_sha256=lambda: BASE, store=store, state=start)
     assert text(engine.generator(), "Hello") == alone(model, "Hello", state=start)
     engine.close()

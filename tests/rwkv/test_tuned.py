@@ -1,4 +1,4 @@
-"""The shelf: things come whole or not at all, are found, refused for other bases, and go."""
+"""The store of tuned results: added whole or not at all, found, refused for other bases."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rwkv_rag.errors import (
     RagError,
 )
 from rwkv_rag.i18n import _, in_language
-from rwkv_rag.rwkv.tuned import MANIFEST, Shelf, Tuned
+from rwkv_rag.rwkv.tuned import MANIFEST, Tuned, TunedStore
 
 
 def chinese(error: Exception) -> str:
@@ -35,59 +35,59 @@ STATE = Tuned("诗", "state", "ab" * 32, "builtin", "state", steps=200, before=2
 ADAPTER = replace(STATE, name="b", kind="adapter", method="lora", rank=16, parts=("att", "ffn"))
 
 
-def put(shelf: Shelf, tuned: Tuned, content: bytes = b"x") -> None:
-    with shelf.adding(tuned) as folder:
+def put(store: TunedStore, tuned: Tuned, content: bytes = b"x") -> None:
+    with store.adding(tuned) as folder:
         (folder / f"{tuned.kind}.safetensors").write_bytes(content)
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
-    return Shelf(tmp_path)
+def store(tmp_path: Path) -> TunedStore:
+    return TunedStore(tmp_path)
 
 
-def test_what_is_added_is_found_as_it_was(shelf: Shelf) -> None:
-    put(shelf, STATE, b"tensors")
-    put(shelf, ADAPTER)
-    assert shelf.all() == [ADAPTER, STATE]
-    assert shelf.find("诗") == STATE
-    assert shelf.tensors("诗").read_bytes() == b"tensors"
-    assert shelf.tensors("b").name == "adapter.safetensors"
+def test_what_is_added_is_found_as_it_was(store: TunedStore) -> None:
+    put(store, STATE, b"tensors")
+    put(store, ADAPTER)
+    assert store.all() == [ADAPTER, STATE]
+    assert store.find("诗") == STATE
+    assert store.tensors("诗").read_bytes() == b"tensors"
+    assert store.tensors("b").name == "adapter.safetensors"
 
 
-def test_an_empty_home_has_an_empty_shelf(shelf: Shelf) -> None:
-    assert shelf.all() == []
+def test_an_empty_home_has_an_empty_store(store: TunedStore) -> None:
+    assert store.all() == []
     with pytest.raises(NotFound, match="nothing has been tuned yet"):
-        shelf.find("a")
+        store.find("a")
 
 
-def test_a_name_in_use_is_not_taken_over(shelf: Shelf) -> None:
-    put(shelf, STATE, b"first")
+def test_a_name_in_use_is_not_taken_over(store: TunedStore) -> None:
+    put(store, STATE, b"first")
     with pytest.raises(AlreadyExists, match="another name"):
-        put(shelf, STATE, b"second")
-    assert shelf.tensors("诗").read_bytes() == b"first"
-    assert [path.name for path in shelf.folder.iterdir()] == ["诗"]
+        put(store, STATE, b"second")
+    assert store.tensors("诗").read_bytes() == b"first"
+    assert [path.name for path in store.folder.iterdir()] == ["诗"]
 
 
-def test_of_two_that_add_one_name_the_first_to_finish_has_it(shelf: Shelf) -> None:
-    with pytest.raises(AlreadyExists), shelf.adding(STATE) as folder:
+def test_of_two_that_add_one_name_the_first_to_finish_has_it(store: TunedStore) -> None:
+    with pytest.raises(AlreadyExists), store.adding(STATE) as folder:
         (folder / "state.safetensors").write_bytes(b"slow")
-        put(shelf, STATE, b"quick")
-    assert shelf.tensors("诗").read_bytes() == b"quick"
+        put(store, STATE, b"quick")
+    assert store.tensors("诗").read_bytes() == b"quick"
 
 
-def test_a_failure_while_writing_leaves_nothing(shelf: Shelf) -> None:
-    with pytest.raises(OSError, match="full"), shelf.adding(STATE) as folder:
+def test_a_failure_while_writing_leaves_nothing(store: TunedStore) -> None:
+    with pytest.raises(OSError, match="full"), store.adding(STATE) as folder:
         (folder / "state.safetensors").write_bytes(b"half")
         raise OSError("full")
-    assert list(shelf.folder.iterdir()) == []
+    assert list(store.folder.iterdir()) == []
 
 
-def test_a_killed_writer_leaves_nothing_on_the_shelf(shelf: Shelf, tmp_path: Path) -> None:
+def test_a_killed_writer_leaves_nothing_in_the_store(store: TunedStore, tmp_path: Path) -> None:
     program = (
         "import sys, time; from pathlib import Path\n"
-        "from rwkv_rag.rwkv.tuned import Shelf, Tuned\n"
+        "from rwkv_rag.rwkv.tuned import Tuned, TunedStore\n"
         "tuned = Tuned('a', 'state', 'ab', 'builtin', 'state')\n"
-        "with Shelf(Path(sys.argv[1])).adding(tuned) as folder:\n"
+        "with TunedStore(Path(sys.argv[1])).adding(tuned) as folder:\n"
         "    (folder / 'state.safetensors').write_bytes(b'half')\n"
         "    tuned.write(folder)\n"
         "    print('written', flush=True)\n"
@@ -99,65 +99,65 @@ def test_a_killed_writer_leaves_nothing_on_the_shelf(shelf: Shelf, tmp_path: Pat
         assert process.stdout is not None and process.stdout.readline() == "written\n"
         os.kill(process.pid, signal.SIGKILL)
         process.wait(timeout=10)
-    assert shelf.all() == []
-    put(shelf, replace(STATE, name="a"), b"whole")
-    assert shelf.tensors("a").read_bytes() == b"whole"
-    (left,) = shelf.folder.glob(".adding-*")  # it may as well be one that is still written
+    assert store.all() == []
+    put(store, replace(STATE, name="a"), b"whole")
+    assert store.tensors("a").read_bytes() == b"whole"
+    (left,) = store.folder.glob(".adding-*")  # it may as well be one that is still written
     os.utime(left, (0, 0))
-    put(shelf, ADAPTER)
+    put(store, ADAPTER)
     assert not left.exists()
 
 
-def test_what_is_removed_is_gone_and_the_rest_stays(shelf: Shelf) -> None:
-    put(shelf, STATE)
-    put(shelf, ADAPTER)
-    shelf.remove("诗")
-    assert shelf.all() == [ADAPTER]
-    assert [path.name for path in shelf.folder.iterdir()] == ["b"]
+def test_what_is_removed_is_gone_and_the_rest_stays(store: TunedStore) -> None:
+    put(store, STATE)
+    put(store, ADAPTER)
+    store.remove("诗")
+    assert store.all() == [ADAPTER]
+    assert [path.name for path in store.folder.iterdir()] == ["b"]
     with pytest.raises(NotFound, match="there are: b"):
-        shelf.remove("诗")
+        store.remove("诗")
 
 
-def test_a_damaged_folder_is_left_out_and_can_be_removed(shelf: Shelf) -> None:
-    put(shelf, STATE)
-    put(shelf, ADAPTER)
-    manifest = shelf.path("诗") / MANIFEST
+def test_a_damaged_folder_is_left_out_and_can_be_removed(store: TunedStore) -> None:
+    put(store, STATE)
+    put(store, ADAPTER)
+    manifest = store.path("诗") / MANIFEST
     for damage in ("", "[]", "{}", "null", '{"name": 1', manifest.read_text()[:40]):
         manifest.write_text(damage)
-        assert shelf.all() == [ADAPTER]
+        assert store.all() == [ADAPTER]
         with pytest.raises(CorruptData) as caught:
-            shelf.find("诗")
+            store.find("诗")
         assert "\n" not in str(caught.value)
-    shelf.remove("诗")
-    assert not shelf.path("诗").exists()
+    store.remove("诗")
+    assert not store.path("诗").exists()
 
 
 @pytest.mark.parametrize("name", ["", ".a", "../a", "a/b", "a\nb", "-a", "a" * 65, "~", "a b"])
-def test_what_is_no_name_reaches_no_file(shelf: Shelf, name: str) -> None:
-    put(shelf, STATE)
-    for action in (shelf.find, shelf.remove, shelf.path, shelf.tensors):
+def test_what_is_no_name_reaches_no_file(store: TunedStore, name: str) -> None:
+    put(store, STATE)
+    for action in (store.find, store.remove, store.path, store.tensors):
         with pytest.raises(InputError, match="is no name"):
             action(name)
-    assert shelf.all() == [STATE]
+    assert store.all() == [STATE]
 
 
-def test_another_base_is_refused_by_its_hash(shelf: Shelf) -> None:
+def test_another_base_is_refused_by_its_hash(store: TunedStore) -> None:
     STATE.check_base("ab" * 32)
     with pytest.raises(ModelMismatch, match=r"abababababab.*cdcdcdcdcdcd"):
         STATE.check_base("cd" * 32)
     replace(STATE, kind="model").check_base("cd" * 32)  # a whole model needs no base
 
 
-def test_what_goes_wrong_is_said_in_chinese(shelf: Shelf) -> None:
-    put(shelf, STATE)
-    (shelf.path("诗") / "x").touch()
+def test_what_goes_wrong_is_said_in_chinese(store: TunedStore) -> None:
+    put(store, STATE)
+    (store.path("诗") / "x").touch()
     wrong = [
-        lambda: shelf.find("b"),
-        lambda: shelf.path("a/b"),
-        lambda: put(shelf, STATE),
+        lambda: store.find("b"),
+        lambda: store.path("a/b"),
+        lambda: put(store, STATE),
         lambda: STATE.check_base("cd" * 32),
-        lambda: Shelf(shelf.folder).find("b"),
-        lambda: (shelf.path("诗") / MANIFEST).write_text("{") and shelf.find("诗"),
+        lambda: TunedStore(store.folder).find("b"),
+        lambda: (store.path("诗") / MANIFEST).write_text("{") and store.find("诗"),
     ]
     for action in wrong:
         with pytest.raises(RagError) as caught:
@@ -168,11 +168,11 @@ def test_what_goes_wrong_is_said_in_chinese(shelf: Shelf) -> None:
 
 @pytest.mark.parametrize("change", [{"loss": "low"}, {"name": 5}, {"steps": None}, {"parts": [1]}])
 def test_a_manifest_with_values_of_another_type_is_damaged(
-    shelf: Shelf, change: dict[str, object]
+    store: TunedStore, change: dict[str, object]
 ) -> None:
-    put(shelf, STATE)
-    manifest = shelf.folder / STATE.name / MANIFEST
+    put(store, STATE)
+    manifest = store.folder / STATE.name / MANIFEST
     manifest.write_text(json.dumps({**json.loads(manifest.read_text("utf-8")), **change}))
-    assert shelf.all() == []
+    assert store.all() == []
     with pytest.raises(CorruptData, match="a value of another type"):
-        shelf.find(STATE.name)
+        store.find(STATE.name)

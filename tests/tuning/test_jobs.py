@@ -26,7 +26,7 @@ from rwkv_rag.errors import (
 from rwkv_rag.knowledge.locks import FileLock
 from rwkv_rag.rwkv.checkpoint import save_checkpoint
 from rwkv_rag.rwkv.random_weights import random_tensors
-from rwkv_rag.rwkv.tuned import Shelf
+from rwkv_rag.rwkv.tuned import TunedStore
 from rwkv_rag.tuning import jobs as module
 from rwkv_rag.tuning import memory
 from rwkv_rag.tuning.jobs import JobFolder, Jobs
@@ -104,8 +104,8 @@ def test_a_job_survives_kill_and_stop_with_the_losses_of_one_left_alone(
     assert done.status == "done", jobs.logs(cut)
 
     assert curve(jobs, cut) == curve(jobs, whole) and len(curve(jobs, cut)) == 150
-    shelf = Shelf(home)
-    assert shelf.tensors("cut").read_bytes() == shelf.tensors("whole").read_bytes()
+    store = TunedStore(home)
+    assert store.tensors("cut").read_bytes() == store.tensors("whole").read_bytes()
     assert done.after is not None and done.before is not None and done.after < done.before
     assert done.memory_bytes > 50_000_000 and done.steps == done.step == 150
     assert not (home / "jobs" / cut / "checkpoint.pt").exists()
@@ -193,7 +193,7 @@ def test_an_estimate_tells_time_and_memory_and_starts_nothing(jobs: Jobs, settin
     assert jobs.jobs() == []
 
 
-def test_a_name_on_the_shelf_is_not_made_again(jobs: Jobs, settings: Make, tmp_path: Path) -> None:
+def test_a_name_in_the_store_is_not_made_again(jobs: Jobs, settings: Make, tmp_path: Path) -> None:
     (tmp_path / "home/tuned/short").mkdir(parents=True)
     with pytest.raises(AlreadyExists, match="something tuned called 'short' already"):
         jobs.start(settings())

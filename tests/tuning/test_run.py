@@ -20,7 +20,7 @@ from rwkv_rag.rwkv.layout import shape_of
 from rwkv_rag.rwkv.random_weights import Ranks, random_tensors
 from rwkv_rag.rwkv.state import State
 from rwkv_rag.rwkv.tokenizer import Tokenizer
-from rwkv_rag.rwkv.tuned import Shelf, Tuned
+from rwkv_rag.rwkv.tuned import Tuned, TunedStore
 from rwkv_rag.tuning import exports, run
 from rwkv_rag.tuning.dataset import prepare
 from rwkv_rag.tuning.devices import one_device
@@ -64,7 +64,7 @@ def ordered(tmp_path: Path, files: BaseFiles, settings: Callable[..., TuneSettin
     def make(folder: str = "job", **changes: Any) -> Order:
         (tmp_path / folder).mkdir(exist_ok=True)
         rated = {"lr": 0.05, "lr_final": 0.005, **changes}
-        return Order(settings(**rated), files, tmp_path / folder, Shelf(tmp_path))
+        return Order(settings(**rated), files, tmp_path / folder, TunedStore(tmp_path))
 
     return make
 
@@ -80,29 +80,27 @@ def curve(order: Order) -> list[float]:
 
 
 @pytest.mark.parametrize("method", ["state", "lora", "pissa", "miss", "full"])
-def test_every_method_learns_and_leaves_its_kind_on_the_shelf(
-    ordered: Ordered, method: str
-) -> None:
+def test_every_method_learns_and_stores_its_kind(ordered: Ordered, method: str) -> None:
     rate = 0.3 if method == "state" else 0.003
     order = ordered(name=method, method=method, steps=12, rank=4, lr=rate, lr_final=rate / 10)
     watch = Watch()
     tuned = ran(order, watch)
-    assert tuned is not None and tuned == order.shelf.find(method)
+    assert tuned is not None and tuned == order.store.find(method)
     assert tuned.before is not None and tuned.after is not None
     assert tuned.after < tuned.before - 0.05
     assert watch.values["before"] == tuned.before and watch.values["steps"] == 12
     assert tuned.base == load_checkpoint(order.base.model).sha256
     assert tuned.tokens == sum(r["tokens"] for r in read_metrics(order.folder / "metrics.jsonl"))
-    assert order.shelf.tensors(method).exists()
+    assert order.store.tensors(method).exists()
 
 
 def test_a_tuned_state_loads_for_its_base_and_a_tuned_model_runs(ordered: Ordered) -> None:
     shape = load_checkpoint(ordered().base.model).shape
     ran(ordered("a", name="cat", steps=3))
-    state = State.from_time_state(load_file(ordered().shelf.tensors("cat")), shape)
+    state = State.from_time_state(load_file(ordered().store.tensors("cat")), shape)
     assert state.wkv.abs().max() > 0.01
     ran(ordered("b", name="whole", method="full", steps=3, lr=1e-3, lr_final=1e-4))
-    path = ordered().shelf.tensors("whole")
+    path = ordered().store.tensors("whole")
     before, after = load_checkpoint(ordered().base.model), load_checkpoint(path)
     assert after.shape == before.shape and (path.parent / "vocab.txt").exists()
     moved = [
@@ -119,11 +117,11 @@ def test_what_is_tuned_on_a_tuned_model_keeps_its_vocabulary(
     order = ordered("first", name="first", **rates)
     for name in ("second", "third"):
         ran(order)
-        base = models.base_files(str(order.shelf.tensors(order.settings.name)))
+        base = models.base_files(str(order.store.tensors(order.settings.name)))
         assert base.vocabulary.read_bytes() == ordered().base.vocabulary.read_bytes()
         order = replace(ordered(name, name=name, **rates), base=base)
     (tmp_path / "out").mkdir()
-    exports.export(order.shelf, "second", tmp_path / "out" / "second.safetensors")
+    exports.export(order.store, "second", tmp_path / "out" / "second.safetensors")
     there = models.base_files(str(tmp_path / "out" / "second.safetensors"))
     assert there.vocabulary == tmp_path / "out" / "vocab.txt"
 
@@ -135,13 +133,13 @@ def test_a_base_that_has_a_state_is_trained_as_it_reads(
     first = ran(ordered("state", name="cat", steps=8, lr=0.3))
     assert first is not None and first.after is not None
     path = tmp_path / "merged.safetensors"
-    exports.merge(ordered().shelf, "cat", load_checkpoint(ordered().base.model), path)
+    exports.merge(ordered().store, "cat", load_checkpoint(ordered().base.model), path)
     rates = {"method": method, "rank": 4, "steps": 2, "lr": 1e-4, "lr_final": 1e-5}
     order = replace(ordered(method, name=method, **rates), base=replace(ordered().base, model=path))
     tuned = ran(order)
     assert tuned is not None and tuned.before == pytest.approx(first.after, abs=1e-3)
     if method == "full":
-        state = State.of_checkpoint(load_checkpoint(order.shelf.tensors("full")).extras, SHAPE)
+        state = State.of_checkpoint(load_checkpoint(order.store.tensors("full")).extras, SHAPE)
         assert state is not None and state.wkv.abs().max() > 0.01
 
 
@@ -178,7 +176,7 @@ def test_a_stopped_job_goes_on_with_the_same_losses_to_the_same_result(
     cut = ordered("cut", name="cut", method=method, accumulate=2, rank=4)
     first = ran(whole)
     assert ran(cut, Watch(stop_at=3)) is None
-    assert not cut.shelf.path("cut").exists()
+    assert not cut.store.path("cut").exists()
     moved = cut.folder.rename(cut.folder.with_name("moved"))  # with its home, say
     cut = replace(cut, folder=moved)
     watch = Watch()
@@ -186,7 +184,7 @@ def test_a_stopped_job_goes_on_with_the_same_losses_to_the_same_result(
     assert first is not None and second is not None
     assert curve(cut) == curve(whole)
     assert replace(second, name="", created="") == replace(first, name="", created="")
-    results = [cut.shelf.tensors(name).read_bytes() for name in ("whole", "cut")]
+    results = [cut.store.tensors(name).read_bytes() for name in ("whole", "cut")]
     assert results[0] == results[1]
 
 

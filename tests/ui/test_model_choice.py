@@ -19,7 +19,7 @@ QUESTION = "What is the annual fee?"
 BUILTIN = models.BUILTIN_WEIGHTS
 
 
-def shelve(home: Path, name: str, *, kind: str = "state", base: str = "") -> None:
+def store_found(home: Path, name: str, *, kind: str = "state", base: str = "") -> None:
     """Something tuned of the model in the package: a state of small random numbers, or itself."""
     import shutil
 
@@ -27,21 +27,21 @@ def shelve(home: Path, name: str, *, kind: str = "state", base: str = "") -> Non
     from safetensors.torch import save_file
 
     from rwkv_rag.rwkv.checkpoint import file_sha256
-    from rwkv_rag.rwkv.tuned import FILES, Shelf, Tuned
+    from rwkv_rag.rwkv.tuned import FILES, Tuned, TunedStore
 
-    shelf = Shelf(home)
-    shelf.path(name).mkdir(parents=True)
+    store = TunedStore(home)
+    store.path(name).mkdir(parents=True)
     known = Tuned(name, kind, base or file_sha256(BUILTIN), "builtin", "state", before=3, after=2.5)  # type: ignore[arg-type]
-    known.write(shelf.path(name))
+    known.write(store.path(name))
     if kind == "model":
-        shutil.copy(BUILTIN, shelf.path(name) / FILES["model"])
-        shutil.copy(models.BUILTIN_VOCABULARY, shelf.path(name) / "vocab.txt")
+        shutil.copy(BUILTIN, store.path(name) / FILES["model"])
+        shutil.copy(models.BUILTIN_VOCABULARY, store.path(name) / "vocab.txt")
         return
     draw = torch.Generator().manual_seed(len(name))
     states = {
         f"blocks.{n}.att.time_state": torch.randn(4, 64, 64, generator=draw) / 9 for n in range(4)
     }
-    save_file(states, shelf.path(name) / FILES["state"])
+    save_file(states, store.path(name) / FILES["state"])
 
 
 @pytest.fixture
@@ -82,15 +82,15 @@ def test_without_anything_tuned_there_is_nothing_to_choose(home: Path) -> None:
 
 
 def test_only_what_belongs_to_the_model_is_offered_with_its_figures(home: Path) -> None:
-    shelve(home, "poet")
-    shelve(home, "foreign", base="ab" * 32)
+    store_found(home, "poet")
+    store_found(home, "foreign", base="ab" * 32)
     page = opened()
     assert boxes(page)["Tuned memory"] == ["none", "poet"]
     assert "3\\.00 → 2\\.50" in page.selectbox(key="tuned").help
 
 
 def test_the_memory_is_switched_in_the_middle_of_a_chat(home: Path) -> None:
-    shelve(home, "poet")
+    store_found(home, "poet")
     page = opened()
     assert "cannot write" in ask_freely(page)
     page.selectbox(key="tuned").select("poet").run()
@@ -100,7 +100,7 @@ def test_the_memory_is_switched_in_the_middle_of_a_chat(home: Path) -> None:
 
 
 def test_strict_answers_stay_the_readers(home: Path) -> None:
-    shelve(home, "poet")
+    store_found(home, "poet")
     page = opened()
     page.selectbox(key="tuned").select("poet").run()
     assert any("reader" in caption.value for caption in page.caption)
@@ -109,7 +109,7 @@ def test_strict_answers_stay_the_readers(home: Path) -> None:
 
 
 def test_another_page_or_the_address_may_choose_the_memory(home: Path) -> None:
-    shelve(home, "poet")
+    store_found(home, "poet")
     assert opened(tuned="poet").selectbox(key="tuned").value == "poet"
     page = AppTest.from_file(str(SCRIPT), default_timeout=60)
     page.session_state["tuned"] = "poet"
@@ -119,14 +119,14 @@ def test_another_page_or_the_address_may_choose_the_memory(home: Path) -> None:
 
 
 def test_a_choice_that_does_not_fit_is_said_and_not_used(home: Path) -> None:
-    shelve(home, "foreign", base="ab" * 32)
+    store_found(home, "foreign", base="ab" * 32)
     page = opened(tuned="foreign")
     assert "foreign does not belong" in page.warning[0].value
     assert "cannot write" in ask_freely(page)
 
 
 def test_a_tuned_model_is_a_model_to_choose(home: Path) -> None:
-    shelve(home, "whole", kind="model")
+    store_found(home, "whole", kind="model")
     page = opened()
     assert boxes(page)["Model"] == ["builtin", "whole"]
     page.selectbox(key="model").select("whole").run()
@@ -135,7 +135,7 @@ def test_a_tuned_model_is_a_model_to_choose(home: Path) -> None:
 
 
 def test_a_damaged_memory_is_one_line_in_the_chat(home: Path) -> None:
-    shelve(home, "poet")
+    store_found(home, "poet")
     (home / "tuned" / "poet" / "state.safetensors").write_bytes(b"nothing")
     page = opened(tuned="poet")
     page.radio(key="mode").set_value("free").run()
@@ -144,7 +144,7 @@ def test_a_damaged_memory_is_one_line_in_the_chat(home: Path) -> None:
 
 
 def test_the_choice_is_in_chinese_too(home: Path) -> None:
-    shelve(home, "poet")
+    store_found(home, "poet")
     page = opened()
     page.segmented_control(key="language").set_value("zh").run()
     assert boxes(page)["记忆状态"] == ["无", "poet"]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from rwkv_rag import app
 from rwkv_rag.errors import InputError, message
-from rwkv_rag.rwkv.tuned import Shelf
+from rwkv_rag.rwkv.tuned import TunedStore
 from rwkv_rag.tuning.from_knowledge import RowEvent
 from rwkv_rag.types import TuneSettings
 from rwkv_rag.ui import backend, method, rows
@@ -152,7 +152,7 @@ def test_an_upload_that_cannot_be_read_is_not_kept(bench: StandInTuner, client: 
 @given(st.text(max_size=100))
 def test_a_result_may_be_named_after_any_file(name: str) -> None:
     wanted = method.free_name(f"{method.result_name(name)}-state", set())
-    Shelf(Path("home")).path(wanted)
+    TunedStore(Path("home")).path(wanted)
 
 
 def test_a_binidx_file_is_used_as_it_is(bench: StandInTuner, tmp_path: Path) -> None:

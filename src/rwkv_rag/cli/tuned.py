@@ -27,7 +27,7 @@ def shelf(here: Session, json: Json = False) -> None:
     """List what has been tuned and imported."""
     from rwkv_rag import models
 
-    things = models.shelf(here.settings).all()
+    things = models.tuned_store(here.settings).all()
     if json:
         return here.screen.json([asdict(tuned) for tuned in things])
     if not things:
@@ -67,8 +67,8 @@ def import_file(
     from rwkv_rag import models
     from rwkv_rag.tuning import exports
 
-    shelf, base = models.shelf(here.settings), models.base_files(here.settings.model)
-    what, tuned = exports.import_file(shelf, base, file, name, alpha=alpha, first=init)
+    store, base = models.tuned_store(here.settings), models.base_files(here.settings.model)
+    what, tuned = exports.import_file(store, base, file, name, alpha=alpha, first=init)
     if json:
         return here.screen.json({"found": what, **asdict(tuned)})
     here.screen.say(
@@ -93,7 +93,7 @@ def export(
     from rwkv_rag import models
     from rwkv_rag.tuning import exports
 
-    written = exports.export(models.shelf(here.settings), name, file)
+    written = exports.export(models.tuned_store(here.settings), name, file)
     if json:
         return here.screen.json({"written": str(file), **asdict(written)})
     here.screen.say("wrote {file}: {what}", file=file, what=_(written.what))
@@ -115,7 +115,7 @@ def merge(
 
     base = models.base_files(here.settings.model)
     exports.merge(
-        models.shelf(here.settings),
+        models.tuned_store(here.settings),
         name,
         load_checkpoint(base.model),
         file,
@@ -133,7 +133,7 @@ def remove(here: Session, name: Name, yes: Yes = False, json: Json = False) -> N
 
     if not yes:
         here.screen.confirm("delete {name}?", name=name)
-    models.shelf(here.settings).remove(name)
+    models.tuned_store(here.settings).remove(name)
     if json:
         return here.screen.json({"deleted": name})
     here.screen.say("deleted {name}", name=name)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from rwkv_rag.rwkv.scheduler import Request, Scheduler
 from rwkv_rag.rwkv.state import State
 from rwkv_rag.rwkv.tokenizer import Tokenizer
-from rwkv_rag.rwkv.tuned import Shelf
+from rwkv_rag.rwkv.tuned import TunedStore
 from rwkv_rag.rwkv.views import View, Views
 from rwkv_rag.rwkv.writing import Desk, Writing
 from rwkv_rag.rwkv.x070 import X070
@@ -31,14 +31,14 @@ class Engine:
         *,
         name: str,
         base_sha256: Callable[[], str],
-        shelf: Shelf,
+        store: TunedStore,
         state: State | None = None,
     ) -> None:
         """`base_sha256` tells the hash of the base's file, by which tuned things name their base;
         `state` is where the base itself begins to read (None: from nothing)."""
         self.name = name
         self._desk = Desk(tokenizer)
-        self._views = Views(View(model, state), base_sha256, shelf)
+        self._views = Views(View(model, state), base_sha256, store)
         self._scheduler = Scheduler(self._desk.numbers)
 
     def generator(self, tuned: str = "") -> EngineGenerator:

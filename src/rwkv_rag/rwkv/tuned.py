@@ -1,7 +1,7 @@
-"""Tuned things on the shelf: what a folder with a tuned state, adapter or model says of itself.
+"""The store of tuned states, adapters and models: a folder for each under `HOME/tuned`.
 
-A folder under `HOME/tuned` holds `manifest.json` and one tensor file. Knows no tensors: listing the
-shelf is quick, and the base that a thing belongs to is named by the hash of its file.
+A folder holds `manifest.json` and one tensor file; the manifest names the base model by the hash of
+its file. Reads no tensors and does not import torch, so listing what is there is quick.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from rwkv_rag.errors import (
 
 Kind = Literal["state", "adapter", "model"]
 MANIFEST = "manifest.json"
-LEFT_S = 86_400.0  # longer than writing the largest model takes
+STALE_S = 86_400.0  # longer than writing the largest model takes
 FILES: dict[Kind, str] = {
     "state": "state.safetensors",
     "adapter": "adapter.safetensors",
@@ -72,7 +72,7 @@ class Tuned:
 
     @classmethod
     def read(cls, folder: Path) -> Tuned:
-        """Read a folder of the shelf. NotFound, or CorruptData where it is damaged."""
+        """Read the manifest in `folder`. NotFound, or CorruptData where it is damaged."""
         path = folder / MANIFEST
         try:
             values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -114,14 +114,14 @@ class Tuned:
             )
 
 
-class Shelf:
-    """All tuned things under one home directory."""
+class TunedStore:
+    """All tuned states, adapters and models of one home directory."""
 
     def __init__(self, home: Path) -> None:
         self.folder = home / "tuned"
 
     def all(self) -> list[Tuned]:
-        """Everything that can be read, by name; damaged folders are left out."""
+        """All that can be read, ordered by name; damaged folders are left out."""
         found = []
         for folder in sorted(self.folder.iterdir()) if self.folder.is_dir() else ():
             if not _NAME.fullmatch(folder.name):  # being written or removed
@@ -133,7 +133,7 @@ class Shelf:
         return found
 
     def find(self, name: str) -> Tuned:
-        """One thing by name. NotFound with the names that exist."""
+        """The manifest of `name`. NotFound with the names that exist."""
         try:
             return Tuned.read(self.path(name))
         except NotFound:
@@ -150,7 +150,7 @@ class Shelf:
             ) from None
 
     def path(self, name: str) -> Path:
-        """The folder of `name`. InputError for what is no name."""
+        """The folder of `name`. InputError for an invalid name."""
         if not _NAME.fullmatch(name):
             raise InputError(
                 "{name!r} is no name for a tuned model; use 1 to 64 letters, digits and - _ "
@@ -168,9 +168,10 @@ class Shelf:
 
     @contextmanager
     def adding(self, tuned: Tuned) -> Iterator[Path]:
-        """A folder to write the tensor file into; when the block ends well it is on the shelf.
+        """A folder to write the tensor file into; it is stored when the block ends without error.
 
-        Until then nothing of it is seen there, whatever happens. AlreadyExists for a name in use.
+        Until then it has a temporary name, which `all` and `find` leave out. AlreadyExists for a
+        name in use.
         """
         target = self.path(tuned.name)
         self._check_free(target)
@@ -186,15 +187,15 @@ class Shelf:
             shutil.rmtree(part, ignore_errors=True)
 
     def _sweep(self) -> None:
-        """Delete what killed processes left behind, once nobody can be writing it any more."""
+        """Delete temporary folders of killed processes, once they are too old to be in use."""
         for pattern in (".adding-*", ".removing-*"):
-            for left in self.folder.glob(pattern):
+            for folder in self.folder.glob(pattern):
                 with suppress(OSError):
-                    if time.time() - left.stat().st_mtime > LEFT_S:
-                        shutil.rmtree(left, ignore_errors=True)
+                    if time.time() - folder.stat().st_mtime > STALE_S:
+                        shutil.rmtree(folder, ignore_errors=True)
 
     def check_free(self, name: str) -> None:
-        """Raise InputError for no name or that of a model, AlreadyExists for one in use."""
+        """InputError for an invalid name or that of a model, AlreadyExists for one in use."""
         if name in (BUILTIN, FAKE):
             raise InputError(
                 "{name!r} is the name of a model that is here; choose another name", name=name
@@ -202,14 +203,14 @@ class Shelf:
         self._check_free(self.path(name))
 
     def remove(self, name: str) -> None:
-        """Take `name` off the shelf and delete it, damaged or not. NotFound."""
+        """Delete `name`, damaged or not. NotFound."""
         target = self.path(name)
         if not target.is_dir():
             self.find(name)  # names those that exist
         try:
             gone = Path(tempfile.mkdtemp(prefix=".removing-", dir=self.folder))
             try:
-                target.rename(gone / name)  # off the shelf at once, deleted after that
+                target.rename(gone / name)  # gone at once for everyone; deleting takes longer
             finally:
                 shutil.rmtree(gone, ignore_errors=True)
         except OSError as error:

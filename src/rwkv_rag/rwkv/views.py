@@ -20,7 +20,7 @@ from rwkv_rag.rwkv.adapter import Adapter
 from rwkv_rag.rwkv.checkpoint import read_tensors
 from rwkv_rag.rwkv.layout import Shape
 from rwkv_rag.rwkv.state import State
-from rwkv_rag.rwkv.tuned import FILES, MANIFEST, Shelf
+from rwkv_rag.rwkv.tuned import FILES, MANIFEST, TunedStore
 from rwkv_rag.rwkv.x070 import X070
 
 KEPT = 8  # states and adapters in memory
@@ -39,11 +39,11 @@ class View:
 class Views:
     """The views of one base by name; "" is the base itself. Safe to use from several threads."""
 
-    def __init__(self, base: View, base_sha256: Callable[[], str], shelf: Shelf) -> None:
+    def __init__(self, base: View, base_sha256: Callable[[], str], store: TunedStore) -> None:
         """`base_sha256` is called when first needed: hashing a large file takes seconds."""
         self._base = base
         self._base_sha256 = base_sha256
-        self._shelf = shelf
+        self._store = store
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, tuple[Stamp, View]] = OrderedDict()
 
@@ -56,7 +56,7 @@ class Views:
         if not name:
             return self._base
         with self._lock:
-            stamp = _stamp(self._shelf.path(name))
+            stamp = _stamp(self._store.path(name))
             kept = self._kept.pop(name, None)
             view = kept[1] if kept and kept[0] == stamp else self._load(name)
             self._kept[name] = stamp, view
@@ -65,13 +65,13 @@ class Views:
             return view
 
     def _load(self, name: str) -> View:
-        tuned = self._shelf.find(name)
+        tuned = self._store.find(name)
         if tuned.kind == "model":
             raise InputError(
                 "{name!r} is a whole model, not a change of one; choose it as model", name=name
             )
         tuned.check_base(self._base_sha256())
-        file, shape = self._shelf.tensors(name), self._base.model.shape
+        file, shape = self._store.tensors(name), self._base.model.shape
         if tuned.kind == "adapter":
             view = self._base.model.adapted(Adapter.load(file, shape))
             return View(view, self._base.state)

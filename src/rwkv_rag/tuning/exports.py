@@ -1,4 +1,4 @@
-"""What is on the shelf, written for other programs: states, adapters, and whole merged models.
+"""Tuned results, written for other programs: states, adapters, and whole merged models.
 
     state      .pth or .safetensors of `blocks.{i}.att.time_state`, in fp32 as it was trained
     adapter    .safetensors: our own file; .pth: RWKV-PEFT's slim LoRA or DiSHA; a folder: peft's
@@ -29,7 +29,7 @@ from rwkv_rag.i18n import N_
 from rwkv_rag.rwkv.adapter import Adapter, merged
 from rwkv_rag.rwkv.checkpoint import Checkpoint, load_checkpoint
 from rwkv_rag.rwkv.state import State
-from rwkv_rag.rwkv.tuned import FILES, Kind, Shelf, Tuned
+from rwkv_rag.rwkv.tuned import FILES, Kind, Tuned, TunedStore
 from rwkv_rag.tuning import formats
 from rwkv_rag.tuning.formats import CONFIG, WEIGHTS, Found
 from rwkv_rag.tuning.settings import BaseFiles
@@ -37,14 +37,14 @@ from rwkv_rag.tuning.settings import BaseFiles
 VOCABULARY = "vocab.txt"
 
 
-def shelve(shelf: Shelf, found: Found, tuned: Tuned) -> None:
-    """Put what was imported on the shelf as `tuned`."""
-    with shelving(shelf, tuned) as path:
+def store_found(store: TunedStore, found: Found, tuned: Tuned) -> None:
+    """Store what was imported as `tuned`."""
+    with storing(store, tuned) as path:
         save_file(dict(found.tensors), path)
 
 
 def import_file(
-    shelf: Shelf,
+    store: TunedStore,
     files: BaseFiles,
     file: Path,
     name: str,
@@ -52,11 +52,11 @@ def import_file(
     alpha: float | None = None,
     first: Path | None = None,
 ) -> tuple[str, Tuned]:
-    """Put another program's state or adapter for a base on the shelf; see `formats.read`.
+    """Store another program's state or adapter for a base; see `formats.read`.
 
-    Returns what the file turned out to be, in words, and what is now on the shelf.
+    Returns what the file turned out to be, in words, and what was stored.
     """
-    shelf.check_free(name)
+    store.check_free(name)
     base = load_checkpoint(files.model)
     found = formats.read(file, base, alpha=alpha, first=first)
     tuned = Tuned(
@@ -70,17 +70,17 @@ def import_file(
         parts=found.parts,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
-    shelve(shelf, found, tuned)
+    store_found(store, found, tuned)
     return found.what, tuned
 
 
 @contextmanager
-def shelving(shelf: Shelf, tuned: Tuned) -> Iterator[Path]:
-    """The file to write the tensors of `tuned` to; when the block ends well it is on the shelf.
+def storing(store: TunedStore, tuned: Tuned) -> Iterator[Path]:
+    """The file to write the tensors of `tuned` to; when the block ends without error it is stored.
 
     Raises AlreadyExists, and InputError for what the system says against writing.
     """
-    with _writing(shelf.path(tuned.name)), shelf.adding(tuned) as folder:
+    with _writing(store.path(tuned.name)), store.adding(tuned) as folder:
         yield folder / FILES[tuned.kind]
 
 
@@ -125,12 +125,12 @@ _WORDS: dict[Kind, str] = {
 }
 
 
-def export(shelf: Shelf, name: str, path: Path) -> Written:
+def export(store: TunedStore, name: str, path: Path) -> Written:
     """Write what is called `name` to `path`, which must not exist.
 
     Raises AlreadyExists, and InputError for a form that cannot hold it.
     """
-    tuned, source = shelf.find(name), shelf.tensors(name)
+    tuned, source = store.find(name), store.tensors(name)
     if path.exists():
         raise AlreadyExists("{path} exists already; choose another name", path=path)
     if path.suffix not in (".safetensors", ".pth", "") or (
@@ -160,7 +160,7 @@ def export(shelf: Shelf, name: str, path: Path) -> Written:
 
 
 def merge(
-    shelf: Shelf, name: str, base: Checkpoint, path: Path, *, vocabulary: Path | None = None
+    store: TunedStore, name: str, base: Checkpoint, path: Path, *, vocabulary: Path | None = None
 ) -> None:
     """Write the base with the state or adapter `name` in it, in the base's own types.
 
@@ -168,7 +168,7 @@ def merge(
     changes what heads of other roles read, so these are left out of such a model; a state leaves
     them as they are. Raises ModelMismatch for another base.
     """
-    tuned = shelf.find(name)
+    tuned = store.find(name)
     if tuned.kind == "model":
         raise InputError("{name!r} is a whole model already; export it", name=name)
     tuned.check_base(base.sha256)
@@ -182,10 +182,10 @@ def merge(
     vocabulary = _own_vocabulary(vocabulary, path)
     changed: Mapping[str, Tensor]
     if tuned.kind == "state":
-        state = State.from_time_state(_load(shelf.tensors(name)), base.shape)
+        state = State.from_time_state(_load(store.tensors(name)), base.shape)
         changed = state.to_time_state()
     else:
-        changed = merged(base.tensors, Adapter.load(shelf.tensors(name), base.shape))
+        changed = merged(base.tensors, Adapter.load(store.tensors(name), base.shape))
     with _writing(path), _whole(path) as part:
         write_model(part, base, changed, heads=tuned.kind == "state", vocabulary=vocabulary)
 

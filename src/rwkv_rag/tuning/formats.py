@@ -7,8 +7,8 @@
     peft             a folder of adapter_config.json and adapter_model.safetensors, LoRA or MiSS
     our own          what `exports` writes as .safetensors
 
-Names and formulas after RWKV-PEFT's and peft's source. Knows no shelf; pickles are only opened with
-`weights_only=True`.
+Names and formulas after RWKV-PEFT's and peft's source. Does not know where results are stored;
+pickles are only opened with `weights_only=True`.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ from rwkv_rag.errors import (
     system_reason,
 )
 from rwkv_rag.knowledge.locks import FileLock
-from rwkv_rag.rwkv.tuned import Shelf
+from rwkv_rag.rwkv.tuned import TunedStore
 from rwkv_rag.tuning import settings as written
 from rwkv_rag.tuning.ledger import Ledger, is_id
 from rwkv_rag.tuning.settings import BaseFiles
@@ -117,7 +117,7 @@ class Jobs:
 
     def __init__(self, home: Path, resolve: Callable[[str], BaseFiles]) -> None:
         self._home, self._resolve = home, resolve
-        self._ledger, self._shelf = Ledger(home), Shelf(home)
+        self._ledger, self._store = Ledger(home), TunedStore(home)
 
     def estimate(self, settings: TuneSettings) -> TuneEstimate:
         """What `settings` would need on this machine. Raises InputError for what cannot be run."""
@@ -183,7 +183,7 @@ class Jobs:
         return self.job(job.id)
 
     def forget(self, id: str) -> None:
-        """Delete a job that does not run, with its folder; its result stays on the shelf.
+        """Delete a job that does not run, with its folder; its result stays in the store.
 
         Raises InputError for one that runs.
         """
@@ -227,7 +227,7 @@ class Jobs:
 
     def _check_name(self, name: str) -> None:
         """Raise InputError for no name, AlreadyExists for one of another result or job."""
-        self._shelf.check_free(name)
+        self._store.check_free(name)
         for job in self.jobs():
             if job.status in UNFINISHED and job.settings.name == name:
                 raise AlreadyExists(

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rwkv_rag.errors import Message, RagError, TuningFailed
-from rwkv_rag.rwkv.tuned import Shelf
+from rwkv_rag.rwkv.tuned import TunedStore
 from rwkv_rag.tuning.jobs import JobFolder, held, remove_working_files
 from rwkv_rag.tuning.ledger import Ledger, Progress, told
 from rwkv_rag.types import JobStatus, TuneSettings
@@ -246,7 +246,7 @@ def ordered(folder: JobFolder) -> Order:
     from rwkv_rag.tuning.run import Order
 
     settings, base = folder.read()
-    return Order(settings, base, folder.path, Shelf(folder.home))
+    return Order(settings, base, folder.path, TunedStore(folder.home))
 
 
 def _explained(error: Exception) -> TuningFailed:

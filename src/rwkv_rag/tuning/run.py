@@ -1,4 +1,4 @@
-"""One fine-tuning from top to bottom: base, rows, method, training, measuring, shelf.
+"""One fine-tuning from top to bottom: base, rows, method, training, measuring, storing.
 
 Knows no job list: who watches is told how far it is and says when to stop. What a later process
 needs to go on exactly is in the job's folder.
@@ -21,11 +21,11 @@ from safetensors.torch import load_file, save_file
 from rwkv_rag.errors import Message, ModelMismatch, NotFound
 from rwkv_rag.rwkv.checkpoint import Checkpoint, load_checkpoint
 from rwkv_rag.rwkv.tokenizer import Tokenizer
-from rwkv_rag.rwkv.tuned import Shelf, Tuned
+from rwkv_rag.rwkv.tuned import Tuned, TunedStore
 from rwkv_rag.tuning.binidx import bin_path
 from rwkv_rag.tuning.dataset import Batches, Prepared, Rows, prepare
 from rwkv_rag.tuning.devices import whole
-from rwkv_rag.tuning.exports import shelving, write_model
+from rwkv_rag.tuning.exports import storing, write_model
 from rwkv_rag.tuning.memory import matrices_of
 from rwkv_rag.tuning.methods import Method, method_named
 from rwkv_rag.tuning.network import Network
@@ -53,7 +53,7 @@ class Order:
     settings: TuneSettings
     base: BaseFiles
     folder: Path
-    shelf: Shelf
+    store: TunedStore
 
 
 class Watch(Protocol):
@@ -136,7 +136,7 @@ def tune(order: Order, fabric: Fabric, watch: Watch) -> Tuned | None:
         return None
     told = manifest(settings, method, prepared, read_metrics(order.folder / METRICS))
     tuned = replace(told, base=sha256, base_name=order.base.name)
-    return shelved(order, replace(tuned, before=before, after=after), tensors, checkpoint)
+    return tuned_model_at(order, replace(tuned, before=before, after=after), tensors, checkpoint)
 
 
 def prepare_rows(order: Order, watch: Watch) -> None:
@@ -299,20 +299,20 @@ def manifest(
     )
 
 
-def shelved(
+def tuned_model_at(
     order: Order, tuned: Tuned, tensors: dict[str, torch.Tensor], checkpoint: Checkpoint
 ) -> Tuned:
-    """Put the result on the shelf, whole or not at all. Raises AlreadyExists.
+    """Store the result, whole or not at all. Raises AlreadyExists.
 
     A job that was killed right after this finds its own result there, which is as good.
     """
     try:
-        there = Tuned.read(order.shelf.path(tuned.name))
+        there = Tuned.read(order.store.path(tuned.name))
     except NotFound:
         there = None
     if there is not None and replace(there, created="") == replace(tuned, created=""):
         return there
-    with shelving(order.shelf, tuned) as path:
+    with storing(order.store, tuned) as path:
         if tuned.kind == "model":
             write_model(path, checkpoint, tensors, vocabulary=order.base.vocabulary)
         else:

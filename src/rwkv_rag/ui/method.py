@@ -44,9 +44,9 @@ def section(data: Path, name: str, *, skip_bad: bool) -> TuneJob | None:
     """Draw the choice of a method for the rows in `data`; the job, when it was just started."""
     method = _method()
     left, right = st.columns(2)
-    shelf = models.shelf(backend.settings()).folder
+    store = models.tuned_store(backend.settings()).folder
     taken = {job.settings.name for job in backend.client().tuner.jobs()}
-    taken |= {each.name for each in shelf.iterdir()} if shelf.is_dir() else set()
+    taken |= {each.name for each in store.iterdir()} if store.is_dir() else set()
     wanted = free_name(f"{result_name(name)}-{method}", taken)
     called = left.text_input(
         _("Name of the result"),
@@ -79,7 +79,7 @@ def section(data: Path, name: str, *, skip_bad: bool) -> TuneJob | None:
 
 
 def result_name(name: str) -> str:
-    """A file's name as the shelf takes it: letters, digits and - _ . only."""
+    """A file's name as the name of a result may be: letters, digits and - _ . only."""
     return re.sub(r"[^\w.-]+", "-", name).strip("-.")[:40] or "rows"
 
 

@@ -28,7 +28,7 @@ def test_a_base_that_is_not_there_is_no_model(shared: Served) -> None:
     assert "docs" in fault(answer)["message"]
 
 
-class Shelf:
+class TunedStore:
     """Two models, one of an awkward name, with something tuned on the first."""
 
     def writers(self) -> list[Writer]:
@@ -58,7 +58,7 @@ class Shelf:
 def test_a_name_says_model_tuned_and_base(
     shared: Served, monkeypatch: pytest.MonkeyPatch, name: str, expected: tuple[str, str, str]
 ) -> None:
-    monkeypatch.setattr(shared.client, "models", Shelf())
+    monkeypatch.setattr(shared.client, "models", TunedStore())
     monkeypatch.setattr(shared.client, "_default", ("", ""))
     found = choose_model(shared.client, name)
     assert (found.writer.model, found.writer.tuned, found.kb) == expected
@@ -67,6 +67,6 @@ def test_a_name_says_model_tuned_and_base(
 def test_what_was_tuned_is_listed_with_its_model(
     shared: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shared.client, "models", Shelf())
+    monkeypatch.setattr(shared.client, "models", TunedStore())
     listed = [name for name, _ in listed_models(shared.client)]
     assert listed == ["g1", "g1@docs", "g1:poet"]  # the other cannot write by itself
