@@ -1,8 +1,10 @@
 """Speed and memory of fine-tuning a model of random weights, step by step as a job makes them.
 
 usage: python benchmarks/tuning.py [--method state lora full] [--layers 12 --width 768] [--json]
-Each method runs in a process of its own. A step is all that a job does for it, in the types that a
-job takes: forwards, the loss of every position, backwards, AdamW. The best step counts.
+Each method runs in a process of its own. A step is forwards, the loss of every position, backwards
+and AdamW, in the types that a job takes. Steps with the recurrence in compiled loops and in chunks
+of matrix products take turns, and medians are compared. Peak memory is that of the first kind,
+beside what `tuning.memory` estimates for it.
 """
 
 from __future__ import annotations
@@ -12,10 +14,12 @@ import json
 import os
 import platform
 import resource
+import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 Figures = dict[str, float]
 METHODS = ("state", "lora", "full")
@@ -41,11 +45,13 @@ def main() -> None:
         return
     print(f"load before: {load:.1f}; {given.layers} layers, width {given.width}, "
           f"context {given.context}, batch {given.batch}, {given.threads} threads")  # fmt: skip
-    print(f"{'method':8} {'tok/s':>8} {'trained':>12} {'peak':>9}")
+    print(f"{'method':8} {'tok/s':>8} {'chunks':>8} {'ratio':>6} {'trained':>12}   peak (estimate)")
     for method, row in results.items():
+        peak, estimate = (row[name] / 2**30 for name in ("peak_rss_bytes", "estimated_bytes"))
         print(
-            f"{method:8} {row['tokens_per_s']:8.0f} {row['trained']:12,.0f} "
-            f"{row['peak_rss_bytes'] / 2**30:6.2f} GiB"
+            f"{method:8} {row['tokens_per_s']:8.0f} {row['chunks_tokens_per_s']:8.0f} "
+            f"{row['tokens_per_s'] / row['chunks_tokens_per_s']:6.2f} {row['trained']:12,.0f} "
+            f"{peak:6.2f} ({estimate:.2f}) GiB"
         )
 
 
@@ -64,30 +70,40 @@ def measure(method: str, given: argparse.Namespace) -> Figures:
 
     from rwkv_rag.rwkv.checkpoint import from_tensors
     from rwkv_rag.rwkv.random_weights import random_tensors
+    from rwkv_rag.tuning import network as model
     from rwkv_rag.tuning.allocator import keep_freed_memory
     from rwkv_rag.tuning.cross_entropy import linear_cross_entropy
-    from rwkv_rag.tuning.memory import matrices_of
+    from rwkv_rag.tuning.memory import Load, matrices_of, needed_bytes
     from rwkv_rag.tuning.methods import method_named
-    from rwkv_rag.tuning.network import Network
     from rwkv_rag.tuning.optimiser import adamw
+    from rwkv_rag.tuning.wkv import wkv7, wkv7_chunked
     from rwkv_rag.types import TuneSettings
 
     torch.set_num_threads(given.threads)
     keep_freed_memory()
-    shape = (given.layers, given.width, given.vocab)
-    checkpoint = from_tensors(random_tensors(*shape, dtype=torch.bfloat16))
-    settings = TuneSettings(
-        name="bench", data=Path(), method=method, rank=given.rank, precision="bf16"
+    checkpoint = from_tensors(
+        random_tensors(given.layers, given.width, given.vocab, dtype=torch.bfloat16)
     )
-    held = matrices_of(settings, torch.device("cpu"))
-    network = Network.from_checkpoint(checkpoint, matrices=held)
+    settings = TuneSettings(
+        name="bench",
+        data=Path(),
+        method=method,
+        rank=given.rank,
+        precision="bf16",
+        batch=given.batch,
+        context=given.context,
+        checkpointing=given.checkpointing,
+    )
+    device = torch.device("cpu")
+    load = Load(checkpoint.shape, device, matrices_of(settings, device))
+    network = model.Network.from_checkpoint(checkpoint, matrices=load.matrices)
     network.checkpointing = given.checkpointing
     method_named(method).attach(network, settings, None)
-    trained = [p for p in network.parameters() if p.requires_grad]
     optimiser = adamw(network.named_parameters(), lr=1e-4)
     ids = torch.randint(given.vocab, (given.batch, given.context + 1))
 
-    def step() -> float:
+    def step(recurrence: Any) -> float:
+        model.wkv7 = recurrence
         began = time.perf_counter()
         optimiser.zero_grad(set_to_none=True)
         hidden, _ = network.read(ids[:, :-1])
@@ -96,12 +112,22 @@ def measure(method: str, given: argparse.Namespace) -> Figures:
         optimiser.step()
         return time.perf_counter() - began
 
-    step()  # compiles
-    seconds = min(step() for _ in range(given.steps))
+    def chunks(*inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return wkv7_chunked(*(x.float() for x in inputs))
+
+    step(wkv7)  # compiles
+    step(wkv7)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    step(chunks)
+    seconds = [(step(wkv7), step(chunks)) for _ in range(given.steps)]
+    loops_s, chunks_s = (statistics.median(kind) for kind in zip(*seconds, strict=True))
+    tokens = given.batch * given.context
     return {
-        "tokens_per_s": given.batch * given.context / seconds,
-        "trained": sum(p.numel() for p in trained),
-        "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "tokens_per_s": tokens / loops_s,
+        "chunks_tokens_per_s": tokens / chunks_s,
+        "trained": sum(p.numel() for p in network.parameters() if p.requires_grad),
+        "peak_rss_bytes": peak,
+        "estimated_bytes": needed_bytes(settings, load),
     }
 
 
