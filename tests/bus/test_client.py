@@ -383,7 +383,7 @@ def test_closing_ends_who_waits_for_a_router_at_once() -> None:
 
     thread = threading.Thread(target=ask)
     thread.start()
-    eventually(lambda: client._channels)
+    eventually(lambda: client._connections)
     client.close()
     thread.join(SOON_S)
     assert not thread.is_alive() and "closed" in str(came[0])
