@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from rwkv_rag.api import server
+from rwkv_rag.api.__main__ import main
 from rwkv_rag.api.options import Options, token_file
 from rwkv_rag.errors import Busy, InputError
 
@@ -38,21 +39,17 @@ def process(home: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str]
             started.kill()
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_a_server_answers_and_ends_in_order(tmp_path: Path, how: signal.Signals) -> None:
+def test_a_server_answers_and_ends_in_order(tmp_path: Path) -> None:
     with process(tmp_path / "home") as (started, url):
         with httpx.Client(base_url=url, trust_env=False) as client:
             until(lambda: client.get("/ready").status_code == 200)
             assert client.get("/v1/models").status_code == 200
-        started.send_signal(how)
-        _, rest = started.communicate(timeout=15)
-    assert started.returncode in (0, -how), rest
-    assert "Traceback" not in rest
+        ends_in_order(started, signal.SIGTERM)
 
 
-def test_on_an_open_address_a_token_is_made_and_asked_for(tmp_path: Path) -> None:
+def test_on_an_open_address_a_token_is_made_and_needed(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    with process(home, "--host", "0.0.0.0") as (_, url):
+    with process(home, "--host", "0.0.0.0") as (started, url):
         address = url.replace("0.0.0.0", "127.0.0.1")
         with httpx.Client(base_url=address, trust_env=False) as client:
             assert client.get("/health").status_code == 200
@@ -60,18 +57,30 @@ def test_on_an_open_address_a_token_is_made_and_asked_for(tmp_path: Path) -> Non
             token = token_file(home).read_text().strip()
             headers = {"Authorization": f"Bearer {token}"}
             assert client.get("/v1/models", headers=headers).status_code == 200
+        ends_in_order(started, signal.SIGINT)
     if os.name == "posix":
         assert token_file(home).stat().st_mode & 0o777 == 0o600
 
 
-def test_what_is_wrong_is_one_line_in_the_users_language(tmp_path: Path) -> None:
-    line = [sys.executable, "-m", "rwkv_rag.api", "--home", str(tmp_path), "--lang", "zh"]
-    line += ["--port", "0", "--connect", "off", "--model", str(tmp_path / "none.pth")]
-    ended = subprocess.run(line, capture_output=True, text=True, timeout=30, check=False)
-    assert ended.returncode == 2
-    (said,) = ended.stderr.splitlines()
-    assert said.startswith("错误: ")
-    assert "none.pth" in said and re.search("[\u4e00-\u9fff]{4}", said)
+def ends_in_order(started: subprocess.Popen[str], how: signal.Signals) -> None:
+    started.send_signal(how)
+    _, rest = started.communicate(timeout=15)
+    assert started.returncode in (0, -how), rest
+    assert "Traceback" not in rest
+
+
+def test_an_error_is_one_line_in_the_users_language(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--home", str(tmp_path), "--lang", "zh", "--port", "0", "--connect", "off"]
+    arguments += ["--model", str(tmp_path / "none.pth")]
+    monkeypatch.setattr(sys, "argv", ["api", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("错误: ")
+    assert "none.pth" in line and re.search("[\u4e00-\u9fff]{4}", line)
 
 
 def test_a_used_port_and_a_foreign_address_are_said() -> None:
