@@ -77,4 +77,4 @@ class StandInSupervision:
         return iter([replace(self.llm, state="restarting"), self.llm])
 
     def stop(self) -> None:
-        raise AssertionError("nobody may stop everything over HTTP")
+        raise AssertionError("no request may stop everything")

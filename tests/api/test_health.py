@@ -1,4 +1,4 @@
-"""For whoever watches: alive, ready, figures, and the page that describes it all."""
+"""Monitoring: alive, ready, figures; and the page that describes the API."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def test_ready_says_which_service_does_not_answer_and_why(
     monkeypatch.setattr(monitoring, "READY_CACHED_S", 0.0)
     answer = alone.http.get("/ready")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-    said = answer.json()
-    assert said["ready"] is False and said["services"]["llm"] == "ok"
-    assert "nobody answers" in said["services"]["index"]
+    body = answer.json()
+    assert body["ready"] is False and body["services"]["llm"] == "ok"
+    assert "nobody answers" in body["services"]["index"]
     assert alone.http.get("/health").json() == {"status": "ok"}
 
 
@@ -76,8 +76,8 @@ def test_the_page_needs_neither_scripts_nor_the_network(shared: Served) -> None:
     assert page.status_code == 200 and page.url.path == "/docs"
     assert "default-src 'none'" in page.headers["content-security-policy"]
     assert not re.search(r"<script|src=|https?://", page.text)
-    for said in ("/v1/chat/completions", "Upload files", "default@handbook"):
-        assert said in page.text
+    for text in ("/v1/chat/completions", "Upload files", "default@handbook"):
+        assert text in page.text
 
 
 def test_the_description_covers_every_address(shared: Served) -> None:

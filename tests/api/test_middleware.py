@@ -30,7 +30,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     "header",
     [None, "", "Bearer", f"Basic {TOKEN}", "Bearer wrong", f"Bearer {TOKEN}x", "Bearer \xff"],
 )
-def test_without_the_token_nobody_comes_in(guarded: Served, header: str | None) -> None:
+def test_without_the_token_requests_are_refused(guarded: Served, header: str | None) -> None:
     headers = {} if header is None else {"Authorization": header.encode("latin-1")}
     for path in ("/v1/models", "/api/knowledge", "/metrics", "/nothing"):
         answer = guarded.http.get(path, headers=headers)

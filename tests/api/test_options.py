@@ -37,7 +37,7 @@ def test_a_token_that_others_can_read_is_refused(tmp_path: Path) -> None:
         home_token(tmp_path)
 
 
-def test_what_is_no_token_file_is_said(tmp_path: Path) -> None:
+def test_what_is_no_token_file_is_an_error(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.touch(mode=0o600)
     with pytest.raises(InputError, match="is empty"):

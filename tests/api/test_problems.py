@@ -79,7 +79,7 @@ class Outer(BaseModel):
 
 
 @pytest.mark.parametrize(
-    ("value", "param", "said"),
+    ("value", "param", "expected"),
     [
         ({}, "inner", "this field is required"),
         ({"inner": [{}, {"count": "1"}]}, "inner[1].count", "give a whole number"),
@@ -88,12 +88,12 @@ class Outer(BaseModel):
         ({"inner": 3}, "inner", "give a list"),
     ],
 )
-def test_a_field_is_named_by_its_path(value: object, param: str, said: str) -> None:
+def test_a_field_is_named_by_its_path(value: object, param: str, expected: str) -> None:
     with pytest.raises(ValidationError) as caught:
         Outer.model_validate(value)
     problems = [{**each, "loc": ("body", *each["loc"])} for each in caught.value.errors()]
     problem = problem_of(RequestValidationError(problems))
     assert (problem.status, problem.param) == (400, param)
-    assert str(problem.error) == f"{param}: {said}"
+    assert str(problem.error) == f"{param}: {expected}"
     with in_language("zh"):
-        assert not any("a" <= c <= "z" for c in _(said))
+        assert not any("a" <= c <= "z" for c in _(expected))

@@ -148,7 +148,7 @@ def test_a_mistake_tells_nothing_of_itself(caplog: pytest.LogCaptureFixture) -> 
     assert "secret" in caplog.text
 
 
-def test_a_body_that_nobody_wanted_does_not_spoil_the_answer() -> None:
+def test_a_body_that_is_not_read_and_too_large_does_not_spoil_the_answer() -> None:
     out: list[Any] = []
 
     async def run() -> None:

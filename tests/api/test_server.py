@@ -25,15 +25,15 @@ from .serving import until
 
 @contextmanager
 def process(home: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """`python -m rwkv_rag.api` and the address it says it listens on."""
-    line = [sys.executable, "-m", "rwkv_rag.api", "--home", str(home), "--model", "fake"]
-    line += ["--port", "0", "--connect", "off", *arguments]
-    with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as started:
+    """`python -m rwkv_rag.api` and the address it listens on."""
+    command = [sys.executable, "-m", "rwkv_rag.api", "--home", str(home), "--model", "fake"]
+    command += ["--port", "0", "--connect", "off", *arguments]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as started:
         try:
             assert started.stderr is not None
-            said = started.stderr.readline()
-            match = re.fullmatch(r"listening on (http://.+)\n", said)
-            assert match, said
+            line = started.stderr.readline()
+            match = re.fullmatch(r"listening on (http://.+)\n", line)
+            assert match, line
             yield started, match[1]
         finally:
             started.kill()
@@ -83,7 +83,7 @@ def test_an_error_is_one_line_in_the_users_language(
     assert "none.pth" in line and re.search("[\u4e00-\u9fff]{4}", line)
 
 
-def test_a_used_port_and_a_foreign_address_are_said() -> None:
+def test_a_used_port_and_a_foreign_address_are_errors() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

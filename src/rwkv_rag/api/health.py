@@ -33,7 +33,7 @@ class Ready(Reply):
 
 @router.get("/health", summary="The process lives", response_model=Alive)
 async def health() -> dict[str, str]:
-    """Asks nobody else."""
+    """Asks no service."""
     return {"status": "ok"}
 
 

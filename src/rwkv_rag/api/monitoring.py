@@ -146,7 +146,7 @@ class Readiness:
         return {name: _error(future) for name, future in asked.items()}
 
     def close(self) -> None:
-        """Wait for no answer any more. A later check asks anew."""
+        """Wait for no answer any more. A later check starts a new round."""
         with self._lock:
             pool, self._pool, self._asked, self._asked_at = self._pool, None, {}, -math.inf
         if pool:

@@ -123,7 +123,9 @@ class StepsResponse(Response):
             if step is not None:
                 await send(_part(format.step(step)))
             step = await self._next_or_error()
-        await self._close()  # before the end is sent: who reads it finds the work ended
+        await (
+            self._close()
+        )  # before the end is sent, so that a client that reads it finds the work ended
         await send(_part(format.last, more=False))
 
     async def _send_last(self, send: Send) -> None:

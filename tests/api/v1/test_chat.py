@@ -190,9 +190,9 @@ class Recorder:
         refusal: str = "",
     ) -> Iterator[Delta]:
         self.asked = {"prompt": prompt, "sampling": sampling, "max": max_tokens, "stop": stop}
-        return self._said()
+        return self._deltas()
 
-    def _said(self) -> Iterator[Delta]:
+    def _deltas(self) -> Iterator[Delta]:
         try:
             yield Delta(" Well")
             if self.together:
@@ -272,7 +272,7 @@ def test_a_client_that_goes_away_frees_the_writer(
                 next(answer.iter_lines())
         except httpx.ReadTimeout:
             assert not stream
-    assert endless.closed.wait(5), "the writer writes on for nobody"
+    assert endless.closed.wait(5), "the model goes on writing"
     monkeypatch.undo()
     after = alone.http.post("/v1/chat/completions", json=body | {"stream": False})
     assert after.status_code == 200
@@ -309,7 +309,7 @@ def test_thirty_two_streams_run_at_once_and_others_are_served_meanwhile(
 class Failing(Recorder):
     """Breaks off in the middle."""
 
-    def _said(self) -> Iterator[Delta]:
+    def _deltas(self) -> Iterator[Delta]:
         from rwkv_rag.errors import WorkerLost
 
         yield Delta("Well")

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import closing, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from fastapi import APIRouter, Response, UploadFile
 from pydantic import Field
@@ -54,16 +54,6 @@ class ServerPaths(Request):
     paths: list[Name] = Field(min_length=1, max_length=1000, examples=[["/srv/papers"]])
 
 
-class DocumentText(Reply):
-    """A document as it is stored; every offset counts characters of `text`."""
-
-    name: str
-    text: str
-    sha256: str
-    media_type: str
-    pages: list[dict[str, int]]
-
-
 class DocumentOutcome(Reply):
     """What became of one document; `reason` says why it was skipped or left as it is."""
 
@@ -88,10 +78,10 @@ def documents(kb: str, client: ClientDep) -> list[DocumentInfo]:
     return client.knowledge.documents(kb)
 
 
-@router.get("/documents/{document:path}", summary="Show a document", response_model=DocumentText)
-def document(kb: str, document: str, client: ClientDep) -> dict[str, Any]:
-    """Its text as it is stored, the coordinates of every citation."""
-    return asdict(client.knowledge.document(kb, document))
+@router.get("/documents/{document:path}", summary="Show a document")
+def document(kb: str, document: str, client: ClientDep) -> Document:
+    """Its text as it is stored; every offset, also of citations, counts its characters."""
+    return client.knowledge.document(kb, document)
 
 
 @router.delete("/documents/{document:path}", summary="Remove a document", status_code=204)

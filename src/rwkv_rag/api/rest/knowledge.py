@@ -146,13 +146,13 @@ def search(kb: str, body: SearchRequest, client: ClientDep) -> dict[str, Any]:
 
 @router.post("/{kb}/verify", summary="Check a knowledge base")
 def verify(kb: str, client: ClientDep) -> Contradictions:
-    """Compares the indexes with what is stored; what is wrong is mended by a rebuild."""
+    """Compares the indexes with what is stored; a rebuild repairs what is wrong."""
     return Contradictions(problems=[*map(_, client.knowledge.verify(kb))])
 
 
 @router.post("/{kb}/rebuild", summary="Rebuild the indexes")
 def rebuild(kb: str, client: ClientDep) -> KnowledgeBase:
-    """Makes the indexes anew from the stored documents; answers when that is done."""
+    """Makes new indexes from the stored documents; answers when that is done."""
     client.knowledge.rebuild(kb)
     return client.knowledge.base(kb)
 

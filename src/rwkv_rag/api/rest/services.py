@@ -48,8 +48,8 @@ def services(supervision: SupervisionDep) -> list[dict[str, Any]]:
     "/{service}/restart", summary="Restart a service", response_model=Service, responses=STREAMS
 )
 def restart(service: str, supervision: SupervisionDep, format: FormatDep) -> Response:
-    """Its workers finish, end and start anew; its requests wait meanwhile. Answers when it is
-    ready, or sends its states on the way."""
+    """New workers take the place of its workers, which finish their requests first; new requests
+    wait. Answers when it is ready, or sends its states on the way."""
     if service == "api":
         error = InputError("the API cannot restart itself; use `rwkv-rag restart api`")
         raise Problem(error, param="service", status=409)

@@ -43,7 +43,7 @@ class Part(Request):
 
 
 class Message(Request):
-    """What one side said."""
+    """A message of the conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: Text | list[Part] | None = None
