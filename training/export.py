@@ -17,8 +17,7 @@ from recipe import Recipe, load
 
 from rwkv_rag.encoders.base import MODEL, VOCABULARY
 from rwkv_rag.encoders.manifest import Manifest
-from rwkv_rag.rwkv.checkpoint import save_checkpoint
-from rwkv_rag.rwkv.quant import quantize_rows
+from rwkv_rag.rwkv.checkpoint import quantize_rows, save_checkpoint
 
 LARGE = 64  # a matrix with both sides at least this long is quantised
 

@@ -22,7 +22,6 @@ from rwkv_rag.rwkv import scheduler
 from rwkv_rag.rwkv.adapter import Adapter
 from rwkv_rag.rwkv.checkpoint import from_tensors
 from rwkv_rag.rwkv.engine import Engine
-from rwkv_rag.rwkv.generation import RwkvGenerator
 from rwkv_rag.rwkv.kernels.threads import exclusive
 from rwkv_rag.rwkv.random_weights import random_tensors
 from rwkv_rag.rwkv.scheduler import Scheduler
@@ -31,6 +30,8 @@ from rwkv_rag.rwkv.tokenizer import Tokenizer
 from rwkv_rag.rwkv.tuned import FILES, Tuned, TunedStore
 from rwkv_rag.rwkv.x070 import X070
 from rwkv_rag.types import GREEDY, Sampling
+
+from .one_by_one import OneByOne
 
 BASE = "ab" * 32
 TOKENIZER = Tokenizer([b"", *(bytes([i]) for i in range(256))])
@@ -92,7 +93,7 @@ def text(generator: Generator, prompt: str, sampling: Sampling = GREEDY, tokens:
 
 
 def alone(model: X070, prompt: str, sampling: Sampling = GREEDY, state: State | None = None) -> str:
-    return text(RwkvGenerator(model, TOKENIZER, name="", initial_state=state), prompt, sampling)
+    return text(OneByOne(model, TOKENIZER, name="", initial_state=state), prompt, sampling)
 
 
 @dataclass
@@ -216,7 +217,7 @@ def test_grounded_and_free_answers_share_a_batch(
         )
         return list(stream)
 
-    wanted = grounded(RwkvGenerator(model, TOKENIZER, name=""))
+    wanted = grounded(OneByOne(model, TOKENIZER, name=""))
     found = together(
         lambda: grounded(engine.generator()), lambda: text(engine.generator(), "Hello")
     )
@@ -230,7 +231,7 @@ def test_a_long_prompt_is_read_between_the_steps_of_others(
     calls: list[tuple[str, int]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(scheduler, "PIECE_TOKENS", 16)
+    monkeypatch.setattr(scheduler, "CHUNK_TOKENS", 16)
     long = "long prompt " * 30
     wanted = [alone(model, "Hello"), alone(model, long)]
     calls.clear()
@@ -250,8 +251,8 @@ def test_a_short_prompt_need_not_wait_for_a_long_one(
     calls: list[tuple[str, int]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(scheduler, "PIECE_TOKENS", 16)
-    monkeypatch.setattr(scheduler, "ALONE_TOKENS", 16)
+    monkeypatch.setattr(scheduler, "CHUNK_TOKENS", 16)
+    monkeypatch.setattr(scheduler, "LONE_CHUNK_TOKENS", 16)
     together(
         lambda: text(engine.generator(), "x" * 800, tokens=1),
         lambda: text(engine.generator(), "short", tokens=1),
@@ -303,8 +304,8 @@ def test_a_failing_step_reaches_those_in_it_and_the_engine_goes_on(
 def test_too_many_are_told_to_come_back(
     engine: Engine, together: Together, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scheduler, "WAITING", 2)
-    monkeypatch.setattr(scheduler, "AT_ONCE", 1)
+    monkeypatch.setattr(scheduler, "MAX_WAITING", 2)
+    monkeypatch.setattr(scheduler, "MAX_ACTIVE", 1)
     found = together(*[lambda: text(engine.generator(), "Hello", tokens=3)] * 9)
     refused = [each for each in found if isinstance(each, Busy)]
     assert len(refused) in (6, 7) and len({str(each) for each in found}) == 2
@@ -316,7 +317,7 @@ def test_no_more_are_written_at_once_than_there_are_places(
     calls: list[tuple[str, int]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(scheduler, "AT_ONCE", 2)
+    monkeypatch.setattr(scheduler, "MAX_ACTIVE", 2)
     found = together(*[lambda: text(engine.generator(), "Hello")] * 5)
     assert len(set(map(str, found))) == 1
     assert max(size for kind, size in calls if kind == "step") == 2
@@ -397,7 +398,7 @@ def test_a_state_of_another_base_is_refused_by_its_hash(engine: Engine, store: T
         engine.generator("foreign")
 
 
-def test_what_is_not_there_is_named_and_a_model_is_no_view(
+def test_what_is_not_there_is_named_and_a_whole_model_is_refused(
     engine: Engine, store: TunedStore
 ) -> None:
     with pytest.raises(NotFound, match="'nobody'"):

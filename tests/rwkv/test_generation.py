@@ -1,4 +1,4 @@
-"""Generation on a model that writes what the test tells it to."""
+"""Generation on a model that writes what the test tells it to, and stop strings."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 from rwkv_rag.errors import InputError, ModelMismatch
 from rwkv_rag.interfaces import Generator
-from rwkv_rag.rwkv import generation
-from rwkv_rag.rwkv.generation import RwkvGenerator
+from rwkv_rag.rwkv.generation import StopMatcher
 from rwkv_rag.rwkv.tokenizer import Tokenizer
 from rwkv_rag.types import GREEDY, Delta, Sampling, SourceSpan
+
+from . import one_by_one
+from .one_by_one import OneByOne
 
 WORDS = ["\n\n", "User", "巴黎", "是首都。", " Paris", "Paris", "100"]
 TOKENIZER = Tokenizer([b"", *(bytes([i]) for i in range(256)), *(w.encode() for w in WORDS)])
@@ -76,7 +78,7 @@ def deltas(
     sources: Sequence[str] | None = None,
     refusal: str = "",
 ) -> list[Delta]:
-    generator: Generator = RwkvGenerator(model, TOKENIZER, name="scripted")
+    generator: Generator = OneByOne(model, TOKENIZER, name="scripted")
     stream = generator.generate(
         prompt,
         sampling=sampling,
@@ -233,14 +235,14 @@ def test_grounded_text_is_always_a_quote_or_the_refusal(
 def test_a_long_prompt_is_read_in_pieces_from_a_copy_of_the_initial_state(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(generation, "PREFILL_TOKENS", 4)
+    monkeypatch.setattr(one_by_one, "PREFILL_TOKENS", 4)
     model = ScriptedModel("a")
-    generator = RwkvGenerator(model, TOKENIZER, name="scripted")
+    generator = OneByOne(model, TOKENIZER, name="scripted")
     list(generator.generate("0123456789", sampling=GREEDY, max_tokens=1))
     assert model.memory.tokens == TOKENIZER.encode("0123456789")
     start = ReadTokens([7])
     model = ScriptedModel("a")
-    generator = RwkvGenerator(model, TOKENIZER, name="scripted", initial_state=start)
+    generator = OneByOne(model, TOKENIZER, name="scripted", initial_state=start)
     for _ in range(2):
         model.steps = 0
         list(generator.generate("0123456789", sampling=GREEDY, max_tokens=5))
@@ -250,7 +252,7 @@ def test_a_long_prompt_is_read_in_pieces_from_a_copy_of_the_initial_state(
 
 def test_nothing_is_asked_of_the_model_before_the_first_delta_or_after_closing() -> None:
     model = ScriptedModel("abc")
-    generator = RwkvGenerator(model, TOKENIZER, name="scripted")
+    generator = OneByOne(model, TOKENIZER, name="scripted")
     stream = generator.generate("x", sampling=GREEDY, max_tokens=5)
     assert model.reads == []
     assert next(stream).text == "a"
@@ -265,7 +267,7 @@ def test_penalties_forbid_repeating_letters_but_not_digits() -> None:
 
 
 def test_the_name_and_the_count_of_tokens_are_told() -> None:
-    generator = RwkvGenerator(ScriptedModel(""), TOKENIZER, name="scripted")
+    generator = OneByOne(ScriptedModel(""), TOKENIZER, name="scripted")
     assert generator.name == "scripted"
     assert generator.count_tokens("巴黎是首都。") == 2
 
@@ -292,3 +294,65 @@ def test_arguments_that_cannot_be_used_are_refused_without_asking_the_model(
 def test_a_tokenizer_of_another_model_is_refused() -> None:
     with pytest.raises(ModelMismatch, match="vocabulary file"):
         deltas(ScriptedModel("a", vocab=TOKENIZER.vocab_size - 1))
+
+
+def cut(text: str, stops: list[str]) -> str:
+    """The whole text up to the leftmost stop string."""
+    return text[: min((text.find(stop) for stop in stops if stop in text), default=len(text))]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    pieces=st.lists(st.text("ab用", max_size=3), max_size=12),
+    stops=st.lists(st.text("ab用", min_size=1, max_size=4), max_size=3),
+)
+def test_any_pieces_give_what_cutting_the_whole_text_gives(
+    pieces: list[str], stops: list[str]
+) -> None:
+    matcher = StopMatcher(stops)
+    shown = ""
+    for i, piece in enumerate(pieces):
+        shown += matcher.push(piece)
+        read = "".join(pieces[: i + 1])
+        assert cut(read, stops).startswith(shown)  # nothing shown is ever taken back
+        longest = max(map(len, stops), default=1)
+        assert matcher.stopped or len(shown) >= len(cut(read, stops)) - 2 * (longest - 1)
+    shown += matcher.flush()
+    whole = "".join(pieces)
+    assert shown == cut(whole, stops)
+    assert matcher.stopped == any(stop in whole for stop in stops)
+
+
+def test_a_stop_string_across_token_borders_is_never_shown() -> None:
+    matcher = StopMatcher(["\n\nUser:"])
+    shown = [matcher.push(piece) for piece in ["是的。", "\n\n", "User", ":", " 下一个"]]
+    assert shown == ["是的。", "", "", "", ""]
+    assert matcher.stopped and matcher.flush() == ""
+
+
+def test_held_back_text_is_shown_as_soon_as_it_cannot_become_a_stop_string() -> None:
+    matcher = StopMatcher(["\n\nUser:"])
+    assert [matcher.push(piece) for piece in ["a\n\n", "U", "S"]] == ["a", "", "\n\nUS"]
+
+
+def test_a_longer_stop_string_that_began_earlier_is_waited_for() -> None:
+    matcher = StopMatcher(["abcd", "c"])
+    assert matcher.push("xabc") == "x" and not matcher.stopped
+    assert matcher.push("d") == "" and matcher.stopped
+
+
+def test_without_stop_strings_everything_passes_at_once() -> None:
+    matcher = StopMatcher([])
+    assert matcher.push("any\n\nUser:") == "any\n\nUser:"
+    assert not matcher.stopped
+
+
+def test_an_unfinished_stop_string_at_the_end_is_text() -> None:
+    matcher = StopMatcher(["END"])
+    assert matcher.push("EN") + matcher.flush() == "EN"
+
+
+@pytest.mark.parametrize("stops", [[""], ["a", ""], "User"])
+def test_an_empty_stop_string_and_a_bare_text_are_refused(stops: list[str]) -> None:
+    with pytest.raises(InputError, match="stop strings"):
+        StopMatcher(stops)

@@ -62,8 +62,8 @@ def ids_of(text: str) -> list[int]:
     return ids
 
 
-def grounding(*sources: str, refusal: str = "", whole_words: bool = True) -> Grounding:
-    return Grounding(Passages(sources, whole_words=whole_words), TRIE, refusal=refusal)
+def grounding(*sources: str, refusal: str = "") -> Grounding:
+    return Grounding(Passages(sources), TRIE, refusal=refusal)
 
 
 def feed(answer: Grounding, text: str) -> Grounding:
@@ -133,26 +133,20 @@ def test_the_allowed_tokens_are_those_of_brute_force(
 @settings(max_examples=300, deadline=None)
 @given(
     sources=sources_lists,
-    whole_words=st.booleans(),
-    max_characters=st.sampled_from([0, 0, 1, 3]),
     steps=st.integers(1, 12),
     seed=st.integers(0, 10**9),
 )
 def test_whatever_is_drawn_the_answer_is_a_verbatim_span_of_a_source(
-    sources: list[str], whole_words: bool, max_characters: int, steps: int, seed: int
+    sources: list[str], steps: int, seed: int
 ) -> None:
-    passages = Passages(sources, whole_words=whole_words)
+    passages = Passages(sources)
     assume(passages.starts)
-    answer = Grounding(passages, TRIE, max_characters=max_characters)
+    answer = Grounding(passages, TRIE)
     chance = random.Random(seed)
     ended = False
     shown = ""
     for _ in range(steps):
-        allowed = answer.allowed().tolist()
-        if not allowed:  # the bound fell into a word
-            assert max_characters and answer.decided
-            break
-        ended = not answer.push(chance.choice(allowed))
+        ended = not answer.push(chance.choice(answer.allowed().tolist()))
         assert answer.settled(10**9).startswith(shown)  # what is settled is never taken back
         shown = answer.settled(10**9)
         if ended:
@@ -164,9 +158,7 @@ def test_whatever_is_drawn_the_answer_is_a_verbatim_span_of_a_source(
     if span is not None:
         source = sources[span.source]
         assert source[span.start : span.end] == text == text.strip()
-        assert max_characters == 0 or len(text) <= max_characters
-        if whole_words:
-            assert not cuts(source, span.start) and not cuts(source, span.end)
+        assert not cuts(source, span.start) and not cuts(source, span.end)
 
 
 @settings(max_examples=100, deadline=None)
@@ -285,8 +277,6 @@ def test_limits_of_the_input_are_named() -> None:
         Passages(["a" * (5 << 20)])
     with pytest.raises(InputError, match="not one text"):
         Passages("a text")
-    with pytest.raises(InputError, match="max_characters"):
-        Grounding(Passages(["a"]), TRIE, max_characters=-1)
 
 
 def test_settled_text_can_be_asked_up_to_a_length() -> None:

@@ -46,7 +46,8 @@ def test_a_pair_adds_its_product_to_its_own_matrix_only(dtype, vectors):
     assert torch.allclose(parts[1].double(), wanted, rtol=near, atol=near)
     assert torch.equal(parts[0], plain[0]) and torch.equal(parts[2], plain[2])
     assert adapted.weight.data_ptr() == stack.weight.data_ptr()
-    assert adapted.added_bytes == (a.numel() + b.numel()) * stack.weight.element_size()
+    added = adapted._downs.weight.nbytes + sum(up.nbytes for _, up in adapted._ups)
+    assert added == (a.numel() + b.numel()) * stack.weight.element_size()
 
 
 def test_without_pairs_a_stack_stays_itself():

@@ -78,7 +78,7 @@ def bench(here: Session, json: Json = False) -> None:
         raise InputError("the stand-ins have no speed to measure; give --model FILE")
     with here.screen.progress("measuring") as bar:
         file = models.base_files(here.settings.model).model
-        report = measure(file, progress=lambda stage: bar.show(0, None, stage))
+        report = measure(file, lambda stage: bar.show(0, None, stage))
     if json:
         return here.screen.json(report)
     _show(here.screen, report)

@@ -1,7 +1,8 @@
 """Model files: reads .safetensors and .pth into checked tensors, writes .safetensors.
 
-The content decides what a file is, never its name. Knows the layout, not the mathematics. Pickles
-are only opened with `weights_only=True`.
+Matrices may be stored as int8 with one scale for each row. The content decides what a file is,
+never its name; pickles are only opened with `weights_only=True`. Knows the names and shapes of
+tensors, not the mathematics.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from safetensors.torch import save_file
 from rwkv_rag.errors import InputError, Message, NotFound, UnsupportedModel, message
 from rwkv_rag.rwkv import layout
 from rwkv_rag.rwkv.layout import Shape
-from rwkv_rag.rwkv.quant import dequantize_rows
 
 _SCALE = ".scale"
 _WANTED = Message("give an RWKV-7 (x070) model as .pth or .safetensors")
@@ -41,7 +41,6 @@ class Checkpoint:
     `extras` holds tensors beyond the model: `heads.*` of roles and `blocks.*.att.time_state`.
     """
 
-    version: str
     shape: Shape
     tensors: Mapping[str, torch.Tensor]
     stored: str = "fp32"
@@ -87,7 +86,7 @@ def from_tensors(
 ) -> Checkpoint:
     """Check tensors that are in memory; what `load_checkpoint` does after reading."""
     metadata = dict(metadata or {})
-    version = layout.version_of(tensors)
+    layout.check_version(tensors)
     stored = _stored(tensors)
     tensors = _dequantized(tensors)
     if "head.weight" not in tensors:
@@ -96,7 +95,6 @@ def from_tensors(
     layout.check(tensors, shape)
     wanted = layout.expected(shape)
     return Checkpoint(
-        version=version,
         shape=shape,
         tensors={name: tensors[name] for name in wanted},
         stored=stored,
@@ -170,7 +168,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, st
 def _read_torch(path: Path, *, mapped: bool) -> dict[str, torch.Tensor]:
     try:
         with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # advice for whoever wrote the file
+            warnings.simplefilter("ignore")  # advice meant for the author of the file
             # Only a path can be mapped; but torch takes one that ends so for a safetensors file.
             mapped = mapped and path.suffix != ".safetensors"
             source = path if mapped else file
@@ -237,3 +235,16 @@ def _tied_head(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str])
             "tensor head.weight is missing: the file is incomplete or no language model"
         )
     return tensors["emb.weight"]
+
+
+def quantize_rows(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Symmetric int8 of a matrix (out, in) and its fp32 scales (out,); zero rows get scale 1."""
+    weight = weight.float()
+    scale = weight.abs().amax(dim=1) / 127
+    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+    return (weight / scale[:, None]).round().to(torch.int8), scale
+
+
+def dequantize_rows(quantized: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """The fp32 matrix that `quantize_rows` stored, to half a step of its row's scale."""
+    return quantized.float() * scale.float()[:, None]

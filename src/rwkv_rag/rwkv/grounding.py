@@ -1,14 +1,14 @@
 """Decoding that can only quote: which tokens keep an answer a verbatim span of one of the sources.
 
-Knows the tokens' bytes and the sources; nothing of models, sampling or stop strings. The states of
-a suffix automaton are the sets of places where a string occurs; here such a set is kept as it is.
-For passages it costs no more than the automaton, and it keeps what an automaton forgets: where a
-span begins and ends. So no answer starts or ends within a character, a word or a number ("200" out
-of "1,200" is verbatim and wrong), and its offsets are known.
+Knows the tokens' bytes and the sources; nothing of models, sampling or stop strings. The usual
+structure for this is a suffix automaton, whose states stand for the sets of places where a string
+occurs. Here the set itself is kept: for passages it costs no more, and unlike the automaton it
+tells where a span begins and ends. So no answer starts or ends within a character, a word or a
+number ("200" out of "1,200" is verbatim and wrong), and the offsets of the quote are known.
 
     TokenTrie    all tokens by their bytes; once per tokenizer
     Passages     the sources as bytes, with the places where an answer may start and end
-    Grounding    one answer in the making: allowed tokens, then what they have come to
+    Grounding    one answer in progress: which tokens are allowed next, and the span so far
 """
 
 from __future__ import annotations
@@ -59,7 +59,6 @@ class TokenTrie:
         """Tokens are distinct; those without bytes (end of text, gaps) are left out."""
         named = sorted((token, i) for i in range(vocab_size) if (token := token_bytes(i)))
         self.token_bytes = token_bytes
-        self.longest = max((len(token) for token, _ in named), default=0)  # bytes
         self.line_ends = frozenset(i for token, i in named if token in _LINE_ENDS)
         labels, first, ends = bytearray(1), array("i"), array("i", [-1])
         level, depth = [(0, len(named))], 0  # sorted tokens that share `depth` bytes are neighbours
@@ -118,8 +117,8 @@ class Passages:
     may end before byte b. White space that ends a source is left out: no answer could end there.
     """
 
-    def __init__(self, sources: Sequence[str], *, whole_words: bool = True) -> None:
-        """With `whole_words`, words and numbers are not cut. Raises InputError for too much."""
+    def __init__(self, sources: Sequence[str]) -> None:
+        """Raises InputError for too much text."""
         if isinstance(sources, str):
             raise InputError("sources must be a list of texts, not one text")
         if sum(map(len, sources)) > MAX_SOURCE_CHARACTERS:
@@ -135,10 +134,14 @@ class Passages:
         place = 0
         for text in texts:
             self._bases.append(place)
-            place = self._mark(text, place, _within(text) if whole_words else set())
+            place = self._mark(text, place)
 
-    def _mark(self, text: str, place: int, within: set[int]) -> int:
-        """Note where answers may start and end in a source that begins at byte `place`."""
+    def _mark(self, text: str, place: int) -> int:
+        """Note where answers may start and end in a source that begins at byte `place`.
+
+        Returns where the source ends.
+        """
+        within = _within(text)
         for i, character in enumerate(text):
             width = len(character.encode("utf-8", "surrogateescape"))
             if not (character.isspace() or character == "\udcff"):
@@ -170,23 +173,15 @@ def _within(text: str) -> set[int]:
 
 
 class Grounding:
-    """One answer in the making: a span of `passages`, or exactly `refusal`.
+    """One answer in progress: a span of `passages`, or exactly `refusal`.
 
     Of several places with the same text the span names the first: lowest source, lowest offset.
     A text that is both a span and the whole refusal is a refusal.
     """
 
-    def __init__(
-        self, passages: Passages, trie: TokenTrie, *, refusal: str = "", max_characters: int = 0
-    ) -> None:
-        """`max_characters` bounds the span, if not 0. Raises InputError if nothing can be said."""
-        if max_characters < 0:
-            raise InputError(
-                "max_characters is {max_characters}; it must not be negative",
-                max_characters=max_characters,
-            )
+    def __init__(self, passages: Passages, trie: TokenTrie, *, refusal: str = "") -> None:
+        """Raises InputError if there is neither text to quote nor a refusal."""
         self._data, self._passages, self._trie = passages.data, passages, trie
-        self._most = max_characters or len(passages.data)
         self._places = passages.starts  # all byte offsets where the answer so far may have got to
         self._matches: dict[int, list[int]] = {}  # place -> tokens that continue from there
         self._begun = False
@@ -223,7 +218,7 @@ class Grounding:
         return self._data[end - self._length : end].decode("utf-8", "ignore")
 
     def allowed(self) -> NDArray[np.intp]:
-        """Ids of the tokens that may come next, ascending; none where the bound cuts a word."""
+        """Ids of the tokens that may come next, ascending."""
         ids = self._continuations()
         if self.may_refuse:
             ids.update(self._trie.matches(self._refusal, self._refused))
@@ -267,13 +262,13 @@ class Grounding:
         return next((quote for quote in reversed(self._quotes) if quote[0] <= limit), None)
 
     def _continuations(self) -> set[int]:
-        """Tokens with which the answer goes on inside a source and within its bound."""
+        """Tokens with which the answer goes on inside a source."""
         ids: set[int] = set()
         for place in self._places:
             if place not in self._matches:
                 self._matches[place] = self._trie.matches(self._data, place)
             ids.update(self._matches[place])
-        return self._fitting(ids, self._most - self._characters)
+        return ids
 
     def _led(self, byte: int) -> set[int]:
         """Tokens that begin the answer after a lead byte, and the lead byte alone."""
@@ -281,16 +276,9 @@ class Grounding:
         if node < 0:
             return set()
         ids = {i for place in self._places for i in self._trie.matches(self._data, place, node)}
-        ids = self._fitting(ids, self._most + 1)
         if self.may_refuse:
             ids.update(self._trie.matches(self._refusal, 0, node))
         return ids | {alone} if alone >= 0 else ids
-
-    def _fitting(self, ids: set[int], room: int) -> set[int]:
-        """The tokens of at most `room` characters; one counts with its first byte."""
-        if room >= self._trie.longest:
-            return ids
-        return {i for i in ids if _characters(self._trie.token_bytes(i)) <= room}
 
     def _extended(self, data: bytes) -> tuple[list[int], int]:
         """Places and progress of the refusal after `data`; nothing and -1 where it does not fit."""
@@ -313,7 +301,3 @@ class Grounding:
             end = next((p - back for p in self._places if self._passages.ends[p - back]), None)
             if end is not None:
                 self._quotes.append((self._characters, end - self._length + back, end))
-
-
-def _characters(data: bytes) -> int:
-    return sum(byte & 0xC0 != 0x80 for byte in data)

@@ -1,4 +1,4 @@
-"""What an RWKV checkpoint is called and shaped: tells versions apart and lists x070's tensors.
+"""Names and shapes of the tensors of an RWKV-7 (x070) checkpoint; recognises other versions.
 
 Works on names and shapes alone; knows neither files nor mathematics.
 """
@@ -56,13 +56,13 @@ class Shape:
     rank_g: int
 
 
-def version_of(names: Iterable[str]) -> str:
-    """The version that the tensor names speak of; "x070", or UnsupportedModel."""
+def check_version(names: Iterable[str]) -> None:
+    """Raise UnsupportedModel unless the tensor names are those of RWKV-7 (x070)."""
     names = list(names)
     for part, version, title in _MARKERS:
         if any(part in name and _LAYER.match(name) for name in names):
             _refuse_others(version, title)
-            return version
+            return
     for pattern, found in _FOREIGN:
         if any(pattern.match(name) for name in names):
             raise UnsupportedModel("this file holds {found}", found=found)
@@ -180,12 +180,12 @@ def check(tensors: Mapping[str, torch.Tensor], shape: Shape) -> None:
             raise UnsupportedModel(
                 "tensor {name} holds {dtype}, expected floats", name=name, dtype=tensors[name].dtype
             )
-    strangers = [name for name in tensors if name not in wanted and not is_extra(name)]
-    if strangers:
+    unknown = [name for name in tensors if name not in wanted and not is_extra(name)]
+    if unknown:
         raise UnsupportedModel(
             "{count} unknown tensors ({names}, …): this is not a plain RWKV-7 model",
-            count=len(strangers),
-            names=", ".join(strangers[:3]),
+            count=len(unknown),
+            names=", ".join(unknown[:3]),
         )
 
 

@@ -81,11 +81,6 @@ class Adapted:
         """The matrices without what is added."""
         return self._stack.weight
 
-    @property
-    def added_bytes(self) -> int:
-        """Memory of the pairs: all that this takes beside the stack."""
-        return self._downs.weight.nbytes + sum(up.nbytes for _, up in self._ups)
-
     def __call__(self, x: torch.Tensor) -> list[torch.Tensor]:
         parts = self._stack(x)
         for (number, up), low in zip(self._ups, self._downs(x), strict=True):

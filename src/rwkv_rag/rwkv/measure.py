@@ -1,6 +1,6 @@
 """How fast a model file runs on this machine: the figures of `rwkv-rag bench --model`.
 
-Times the real runtime with random tokens. Knows no peers; comparisons are benchmarks' work.
+Times the runtime with random tokens. Comparisons with other programs are in `benchmarks`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TypedDict
 
 import torch
 
-from rwkv_rag.rwkv.x070 import X070, Dtype
+from rwkv_rag.rwkv.x070 import X070
 
 PREFILL_TOKENS = 512
 _DECODE_STEPS = 32
@@ -34,26 +34,19 @@ class Measures(TypedDict):
     threads: int
 
 
-def measure(
-    path: Path | str,
-    *,
-    dtype: Dtype = "auto",
-    threads: int | None = None,
-    progress: Callable[[str], None] | None = None,
-) -> Measures:
-    """Load a model file and time it; `progress` is told each stage. Takes some seconds a stage."""
-    tell = progress or (lambda stage: None)
-    tell("loading")
-    model = X070.load(path, dtype=dtype, threads=threads)
-    tell("compiling")
+def measure(path: Path, report: Callable[[str], None]) -> Measures:
+    """Load a model file and time it; `report` is called with the name of each stage."""
+    report("loading")
+    model = X070.load(path)
+    report("compiling")
     model.step([0], model.forward([_tokens(model, 16)]).state)
-    tell(f"prefill of {PREFILL_TOKENS} tokens")
+    report(f"prefill of {PREFILL_TOKENS} tokens")
     prefill = prefill_tokens_per_s(model)
-    tell("decoding, batch 1")
+    report("decoding, batch 1")
     decode = decode_tokens_per_s(model, 1)
-    tell("decoding, batch 8")
+    report("decoding, batch 8")
     decode_batch8 = decode_tokens_per_s(model, 8)
-    tell("memory")
+    report("memory")
     return Measures(
         prefill_tokens_per_s=prefill,
         decode_tokens_per_s=decode,

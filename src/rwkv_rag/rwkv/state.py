@@ -1,4 +1,4 @@
-"""The memory of a model as a value: made, copied, stacked into batches, saved. Knows no weights.
+"""The recurrent state of a model: created, copied, stacked into batches. Knows no weights.
 
 Per layer and sequence an RWKV-7 keeps its last two inputs and one matrix a head, in [V, K] layout:
 row = value channel, column = key channel, as in the community's `time_state` files.
@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
-from rwkv_rag.errors import CorruptData, InputError, ModelMismatch, NotFound
+from rwkv_rag.errors import InputError, ModelMismatch
 from rwkv_rag.rwkv.layout import HEAD_SIZE, Shape
 
 _FIELDS = ("wkv", "att_shift", "ffn_shift")
@@ -65,10 +62,6 @@ class State:
         chosen = torch.tensor(list(indices), dtype=torch.long)
         return State(*(getattr(self, name)[:, chosen] for name in _FIELDS))
 
-    def split(self) -> list[State]:
-        """Each sequence as a batch of one, copied."""
-        return [self.select([index]) for index in range(self.batch)]
-
     def first(self, count: int) -> State:
         """The first `count` sequences: the same memory, not a copy."""
         return State(*(getattr(self, name)[:, :count] for name in _FIELDS))
@@ -94,36 +87,6 @@ class State:
             raise InputError(
                 "{batch} sequences were given a state of {batch2}", batch=batch, batch2=self.batch
             )
-
-    def save(self, path: Path | str) -> None:
-        """Write as .safetensors."""
-        tensors = {name: getattr(self, name).contiguous() for name in _FIELDS}
-        save_file(tensors, path, metadata={"kind": "rwkv7-state"})
-
-    @classmethod
-    def load(cls, path: Path | str) -> State:
-        """Read what `save` wrote. NotFound, or CorruptData for any other file."""
-        if not Path(path).is_file():
-            raise NotFound("no such state file: {path}", path=path)
-        try:
-            with safe_open(path, framework="pt") as file:
-                state = cls(*(file.get_tensor(name) for name in _FIELDS))
-        except (SafetensorError, OSError) as error:
-            raise CorruptData(
-                "{path} holds no state ({reason}); make it again", path=path, reason=error
-            ) from error
-        if not state._consistent():
-            raise CorruptData("{path} holds a state of odd shape; make it again", path=path)
-        return state
-
-    def _consistent(self) -> bool:
-        if self.wkv.dim() != 5 or any(getattr(self, n).dtype != torch.float32 for n in _FIELDS):
-            return False
-        layers, batch, heads = self.wkv.shape[:3]
-        shift = (layers, batch, heads * HEAD_SIZE)
-        return self.wkv.shape[3:] == (HEAD_SIZE, HEAD_SIZE) and (
-            self.att_shift.shape == self.ffn_shift.shape == shift
-        )
 
     @classmethod
     def from_time_state(cls, tensors: Mapping[str, torch.Tensor], shape: Shape) -> State:

@@ -85,15 +85,11 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Token ids of `text`. Lone surrogates, which UTF-8 cannot hold, become "?"."""
-        return self.encode_bytes(text.encode("utf-8", errors="replace"))
-
-    def encode_bytes(self, data: bytes) -> list[int]:
-        """Token ids whose bytes joined are exactly `data`."""
-        ids: list[int] = self.encode_array(data).tolist()
+        ids: list[int] = self.encode_array(text.encode("utf-8", errors="replace")).tolist()
         return ids
 
     def encode_array(self, data: bytes) -> Ints:
-        """Like `encode_bytes`, as an int32 array: for large corpora."""
+        """Token ids whose bytes joined are exactly `data`, without making a list: for corpora."""
         out = np.empty(len(data), dtype=np.int32)
         count = _greedy(np.frombuffer(data, dtype=np.uint8), *self._trie, out)
         return out[:count]
@@ -111,12 +107,8 @@ class StreamDecoder:
         self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
     def push(self, token: int) -> str:
-        """Text that has become certain with `token`; often a character, sometimes nothing."""
+        """The characters that `token` completes; sometimes none."""
         return self._utf8.decode(self._tokenizer.token_bytes(token))
-
-    def flush(self) -> str:
-        """What was held back; a cut-off character becomes U+FFFD."""
-        return self._utf8.decode(b"", final=True)
 
 
 def write_vocabulary(path: Path, tokens: Sequence[bytes]) -> None:

@@ -34,9 +34,9 @@ _HEAD_ROWS = 8192
 class Output:
     """What a forward pass gives, all fp32.
 
-    `logits` is (B, V) after the last token of each sequence, or (T, V) over all packed tokens
-    with `all_logits`; empty when not wanted. `hidden` has (T_i, C) for each sequence, after
-    ln_out, when asked for. `state` is new; the state given is unchanged.
+    `logits` is (B, V) after the last token of each sequence; empty when not wanted. `hidden` has
+    (T_i, C) for each sequence, after ln_out, when asked for. `state` is new; the state given is
+    unchanged.
     """
 
     logits: torch.Tensor
@@ -45,7 +45,7 @@ class Output:
 
 
 class X070:
-    """An RWKV-7 model in memory. One caller at a time: others wait."""
+    """An RWKV-7 model in memory. Calls from several threads run one after another."""
 
     def __init__(
         self, checkpoint: Checkpoint, *, dtype: Dtype = "auto", threads: int | None = None
@@ -75,20 +75,20 @@ class X070:
         return cls(load_checkpoint(path), dtype=dtype, threads=threads)
 
     def adapted(self, adapter: Adapter) -> X070:
-        """This model with an adapter's changes added while it runs: weights are shared.
+        """This model with an adapter's changes, computed beside the shared weights.
 
-        The view takes the memory of the adapter's pairs and changed vectors, and nothing else.
+        The copy takes the memory of the adapter's matrices and changed vectors, and no more.
         """
-        view = copy(self)
-        view._blocks = [
+        adapted = copy(self)
+        adapted._blocks = [
             block.adapted(adapter, f"blocks.{layer}.") for layer, block in enumerate(self._blocks)
         ]
         named = zip(self._ln_out, ("ln_out.weight", "ln_out.bias"), strict=True)
-        view._ln_out = [
+        adapted._ln_out = [
             vector + adapter.deltas[name] if name in adapter.deltas else vector
             for vector, name in named
         ]
-        return view
+        return adapted
 
     @property
     def threads(self) -> int:
@@ -110,7 +110,6 @@ class X070:
         *,
         hidden: bool = False,
         logits: bool = True,
-        all_logits: bool = False,
     ) -> Output:
         """Read a batch of sequences, each continuing its state (none: from nothing)."""
         ids, packing = self._packed(tokens)
@@ -118,12 +117,11 @@ class X070:
         state.check(self.shape, len(tokens))
         with exclusive, torch.no_grad():
             limit_threads(self._threads)
-            every = hidden or all_logits
-            x, kept = self._run(ids, packing, state, every=every)
-            wanted = self._normed(x if every else x[kept.last])
-            last = wanted[packing.last] if hidden and not all_logits else wanted
-            scores = self._logits(last) if logits or all_logits else torch.empty(0)
-        parts = list(torch.split_with_sizes(wanted, packing.lengths)) if hidden else []
+            x, kept = self._run(ids, packing, state, every=hidden)
+            outputs = self._normed(x if hidden else x[kept.last])
+            last = outputs[packing.last] if hidden else outputs
+            scores = self._logits(last) if logits else torch.empty(0)
+        parts = list(torch.split_with_sizes(outputs, packing.lengths)) if hidden else []
         return Output(scores, state, parts)
 
     def step(self, tokens: Sequence[int], state: State) -> torch.Tensor:
@@ -141,7 +139,7 @@ class X070:
     def _run(
         self, ids: torch.Tensor, packing: Packing, state: State, *, every: bool
     ) -> tuple[torch.Tensor, Packing]:
-        """Outputs of the last block and where they lie: of `every` token, or of the last ones."""
+        """Outputs of the last block and their packing: of every token, or only of the last ones."""
         x = self._embedding[ids].float()
         v_first = None
         for layer, block in enumerate(self._blocks):

@@ -1,4 +1,4 @@
-"""Sequences join and leave a batch, and none notices the others."""
+"""Sequences join and leave a batch without effect on the others."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rwkv_rag.rwkv.batch import Batch
 from rwkv_rag.rwkv.checkpoint import from_tensors
 from rwkv_rag.rwkv.random_weights import random_tensors
+from rwkv_rag.rwkv.scheduler import Batch
 from rwkv_rag.rwkv.state import State
 from rwkv_rag.rwkv.x070 import X070
 
@@ -23,14 +23,14 @@ def model() -> X070:
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=12))
-def test_whoever_joins_or_leaves_each_reads_on_as_if_alone(model: X070, moves: list[int]) -> None:
+def test_sequences_come_and_go_and_each_reads_on_as_if_alone(model: X070, moves: list[int]) -> None:
     batch: Batch[int] = Batch(model)
     alone: dict[int, State] = {}
     for number, move in enumerate(moves):
         gone = [member for member in batch.members if member % 6 == move]
-        batch.leave(lambda member, gone=gone: member in gone)  # type: ignore[misc]
+        batch.remove(lambda member, gone=gone: member in gone)  # type: ignore[misc]
         state = model.forward([[number + 1, move]]).state
-        batch.join(number, state)
+        batch.add(number, state)
         alone = {member: alone[member] for member in alone if member not in gone}
         alone[number] = state.clone()
         assert sorted(batch.members) == sorted(alone)
@@ -41,10 +41,10 @@ def test_whoever_joins_or_leaves_each_reads_on_as_if_alone(model: X070, moves: l
             assert torch.allclose(row, wanted, atol=2e-5)
 
 
-def test_joining_copies_the_state_that_is_given(model: X070) -> None:
+def test_adding_copies_the_state_that_is_given(model: X070) -> None:
     state = model.forward([[1, 2]]).state
     before = state.clone()
     batch: Batch[str] = Batch(model)
-    batch.join("a", state)
+    batch.add("a", state)
     batch.step([3])
     assert torch.equal(state.wkv, before.wkv)
