@@ -88,15 +88,13 @@ class StepsResponse(Response):
     """Sends the steps of an iterator in a format, or its last step as one JSON object."""
 
     def __init__(self, steps: Iterator[Step], format: Format | None = None) -> None:
-        self.status_code = 200
-        self.background = None
+        media_type = format.media_type if format else "application/json"
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        super().__init__(media_type=media_type, headers=headers)
+        del self.headers["content-length"]
         self._steps = steps
         self._failed = False
         self._format = format
-        self.media_type = format.media_type if format else "application/json"
-        self.init_headers({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
-        if "content-length" in self.headers:
-            del self.headers["content-length"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         failed: Exception | None = None
@@ -123,9 +121,8 @@ class StepsResponse(Response):
             if step is not None:
                 await send(_part(format.step(step)))
             step = await self._next_or_error()
-        await (
-            self._close()
-        )  # before the end is sent, so that a client that reads it finds the work ended
+        # Closed before the end is sent, so that a client that reads it finds the work ended.
+        await self._close()
         await send(_part(format.last, more=False))
 
     async def _send_last(self, send: Send) -> None:

@@ -58,7 +58,7 @@ def _run(config: uvicorn.Config, listener: socket.socket) -> None:
     import uvicorn
 
     class Server(uvicorn.Server):
-        """Logs where it listens once it handles signals, so that a reader of the line may send one."""
+        """Logs where it listens as soon as it handles signals."""
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)

@@ -31,7 +31,6 @@ from rwkv_rag.types import Answer, Delta, Sampling
 
 MAX_TOKENS = 512  # where the request does not say
 MAX_PROMPT = 32_768  # tokens
-_MAX_TOKEN = 512  # characters, and more than any vocabulary has
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
 
@@ -101,9 +100,8 @@ def _with_answer(deltas: Iterator[Delta]) -> Iterator[Delta | Answer]:
 
 
 def _check_length(prompt: str, generator: RequestGenerator) -> None:
-    if len(prompt.encode()) <= MAX_PROMPT:
-        return  # a token has a byte at least
-    if len(prompt) > _MAX_TOKEN * MAX_PROMPT or generator.count_tokens(prompt) > MAX_PROMPT:
+    # A token has at least one byte: a short prompt need not be counted.
+    if len(prompt.encode()) > MAX_PROMPT and generator.count_tokens(prompt) > MAX_PROMPT:
         raise InputError(
             "the conversation is longer than {longest_prompt:,} tokens, the limit here; "
             "leave out its beginning",

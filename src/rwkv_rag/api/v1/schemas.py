@@ -47,7 +47,6 @@ class Message(Request):
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: Text | list[Part] | None = None
-    refusal: Text | None = None
 
 
 class StreamOptions(Request):
