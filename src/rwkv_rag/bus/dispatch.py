@@ -362,11 +362,6 @@ class Dispatcher:
             )
         return DeadlineExceeded("{service} was busy for {seconds:g} s; try again later", **values)
 
-    @property
-    def idle(self) -> bool:
-        """Whether no client waits for anything."""
-        return not self._requests
-
     def status(self) -> QueueStatus:
         """The queue as it is now; from any thread."""
         times = sorted(self._latencies.copy())

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
 
 import zmq
@@ -116,18 +116,7 @@ def read_peer(file: Path) -> Key:
 
 def allowed_keys(folder: Path) -> frozenset[bytes]:
     """The public keys in a folder, as it is now."""
-    try:
-        with os.scandir(folder) as entries:
-            stats = [(entry.name, entry.stat()) for entry in entries]
-    except OSError:
-        return frozenset()
-    return _allowed_keys(folder, tuple((name, at.st_mtime_ns, at.st_size) for name, at in stats))
-
-
-@lru_cache(maxsize=16)
-def _allowed_keys(folder: Path, state: tuple[tuple[str, int, int], ...]) -> frozenset[bytes]:
-    files = (folder / name for name, _, _ in state if name.endswith(".key"))
-    return frozenset(filter(None, map(_public_of, files)))
+    return frozenset(filter(None, map(_public_of, folder.glob("*.key"))))
 
 
 def _public_of(file: Path) -> bytes:
@@ -148,9 +137,7 @@ def _read_secret(file: Path) -> Key:
             )
         key = _parsed(file)
     except OSError as error:
-        raise InputError(
-            "the key {file} cannot be read: {reason}", file=file, reason=system_reason(error)
-        ) from error
+        raise _unreadable(file, error) from error
     if not key.public or not key.secret:
         raise InputError("{file} holds no key; make one with `rwkv-rag keys add`", file=file)
     return key
@@ -162,10 +149,13 @@ def _present(file: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
-        raise InputError(
-            "the key {file} cannot be read: {reason}", file=file, reason=system_reason(error)
-        ) from error
+        raise _unreadable(file, error) from error
     return True
+
+
+def _unreadable(file: Path, error: OSError) -> InputError:
+    reason = system_reason(error)
+    return InputError("the key {file} cannot be read: {reason}", file=file, reason=reason)
 
 
 def _parsed(file: Path) -> Key:
@@ -195,21 +185,17 @@ def _write(file: Path, key: Key, title: str) -> None:
     named = (("server", key.server), ("public", key.public), ("secret", key.secret))
     lines = [f'    {name}-key = "{value.decode()}"' for name, value in named if value]
     text = "\n".join([f"# {title}", "curve", *lines, ""])
+    created = False
     try:
-        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(file, "x", encoding="utf-8", opener=partial(os.open, mode=0o600)) as stream:
+            created = True
+            stream.write(text)
     except FileExistsError:
         raise AlreadyExists(
             "{file} is there already; choose another file with --out", file=file
         ) from None
     except OSError as error:
-        raise InputError(
-            "{file} cannot be written: {reason}", file=file, reason=system_reason(error)
-        ) from error
-    try:
-        with open(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-    except OSError as error:  # a full disk; half a key would only be in the way
-        file.unlink(missing_ok=True)
-        raise InputError(
-            "{file} cannot be written: {reason}", file=file, reason=system_reason(error)
-        ) from error
+        if created:  # a full disk; half a key would only be in the way
+            file.unlink(missing_ok=True)
+        reason = system_reason(error)
+        raise InputError("{file} cannot be written: {reason}", file=file, reason=reason) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -131,7 +131,7 @@ class WorkerEntry:
     control: bytes | None = None  # identity of the connection its heartbeats come from
     leaving: bool = False
     served: int = 0
-    slots: dict[bytes, Slot] = field(default_factory=dict)
+    slots: dict[bytes, Slot] = field(default_factory=dict)  # by identity
     free: list[Slot] = field(default_factory=list)
     facts: Mapping[str, str | int | float] = field(default_factory=dict)
 
@@ -145,8 +145,7 @@ class WorkerPool:
 
     def __init__(self) -> None:
         self.slots: dict[bytes, Slot] = {}
-        self._workers: dict[bytes, WorkerEntry] = {}
-        self._idle: dict[bytes, WorkerEntry] = {}  # with a free slot, least recently used first
+        self._workers: OrderedDict[bytes, WorkerEntry] = OrderedDict()  # least recently used first
 
     def __iter__(self) -> Iterator[WorkerEntry]:
         return iter(tuple(self._workers.values()))
@@ -174,27 +173,21 @@ class WorkerPool:
 
     def take(self) -> Slot | None:
         """A free slot of the least recently used worker; it is no longer free."""
-        if not self._idle:
+        worker = next((each for each in self._workers.values() if each.free), None)
+        if worker is None:
             return None
-        token, worker = next(iter(self._idle.items()))
-        slot = worker.free.pop()
-        del self._idle[token]
-        if worker.free:
-            self._idle[token] = worker
-        return slot
+        self._workers.move_to_end(worker.token)
+        return worker.free.pop()
 
     def release(self, slot: Slot) -> None:
         """The slot's request is over."""
         slot.request = slot.request_id = None
-        worker = slot.worker
-        if not worker.leaving:
-            worker.free.append(slot)
-            self._idle.setdefault(worker.token, worker)
+        if not slot.worker.leaving:
+            slot.worker.free.append(slot)
 
     def set_leaving(self, worker: WorkerEntry) -> list[Slot]:
         """Give the worker no more requests; its slots that were free."""
         worker.leaving = True
-        self._idle.pop(worker.token, None)
         free, worker.free = worker.free, []
         return free
 
@@ -205,8 +198,6 @@ class WorkerPool:
         worker.slots.pop(slot.identity, None)
         if slot in worker.free:
             worker.free.remove(slot)
-        if not worker.free:
-            self._idle.pop(worker.token, None)
         if worker.leaving and not worker.slots:
             self._workers.pop(worker.token, None)
 

@@ -25,8 +25,7 @@ from rwkv_rag.types import QueueStatus
 
 HIGH_WATER = 512  # messages queued for one peer: more than a slow client's credit and pings
 AT_ONCE = 64  # messages taken from one socket before the other is looked at
-TICK_S = 0.1
-IDLE_TICK_S = 0.5  # while no client waits for anything
+TICK_S = 0.1  # between two rounds of the regular work
 PROBES = 3  # ticks after a disconnect in which peers are probed: sockets learn of it late
 
 _log = logging.getLogger(__name__)
@@ -103,7 +102,6 @@ class Router:
     ) -> None:
         self.service = service
         self._beat_s, self._dead_s = beat_s, dead_s
-        self._tick_s, self._idle_tick_s = min(TICK_S, beat_s), min(IDLE_TICK_S, beat_s)
         self._stopping = False
         self._wake_receiver, self._wake_sender = sockets.socketpair()
         self._bad_messages, self._bad_logged_at = 0, 0.0
@@ -145,17 +143,16 @@ class Router:
         for socket in handlers:
             poller.register(socket.socket, zmq.POLLIN)
         poller.register(self._wake_receiver.fileno(), zmq.POLLIN)
-        next_tick, wait_s = 0.0, self._tick_s
+        next_tick = 0.0
         try:
             while not self._stopping:
-                ready = dict(poller.poll(int(wait_s * 1000)))
+                ready = dict(poller.poll(int(TICK_S * 1000)))
                 for socket, handle in handlers.items():
                     if socket.socket in ready:
                         self._handle_messages(socket, handle)
-                if time.monotonic() >= next_tick or not ready:
-                    idle = self._tick()
-                    wait_s = self._idle_tick_s if idle else self._tick_s
-                    next_tick = 0.0 if idle else time.monotonic() + self._tick_s
+                if time.monotonic() >= next_tick:
+                    self._tick()
+                    next_tick = time.monotonic() + TICK_S
         finally:
             self.close()
 
@@ -190,8 +187,8 @@ class Router:
             text = "%s: unusable message number %d: %r"
             _log.warning(text, self.service, self._bad_messages, error, exc_info=not expected)
 
-    def _tick(self) -> bool:
-        """Regular work; whether nothing needs watching until the next message."""
+    def _tick(self) -> None:
+        """The regular work."""
         now = time.monotonic()
         self._dispatcher.expire(now)
         if self._clients.had_disconnects() | self._workers.had_disconnects():
@@ -205,7 +202,6 @@ class Router:
             self._probes = max(0, self._probes - 1)
             self._next_probe = now + self._dead_s
             self._dispatcher.probe()
-        return self._dispatcher.idle and not self._probes
 
 
 def _bind(socket: Socket, address: Address) -> Address:

@@ -1,8 +1,9 @@
 """A worker of a service: joins a router and answers its requests with a handler.
 
-Each of its sessions is a thread with a connection of its own (`session`). The thread that runs the
-worker reports once a second that it is alive, receives cancellations while the sessions compute,
-and watches for requests that do not end. Knows no method and no value.
+Each of its sessions is a thread with a connection of its own, on which it answers one request after
+another. The thread that runs the worker reports once a second that it is alive, receives
+cancellations while the sessions compute, and watches for requests that do not end. Knows no method
+and no value.
 """
 
 from __future__ import annotations
@@ -14,22 +15,24 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import zmq
 
 from rwkv_rag.bus import codec, message
 from rwkv_rag.bus.address import Address
 from rwkv_rag.bus.connection import Closed, Connection, Context, Disconnected
-from rwkv_rag.bus.message import SCHEMA, pack
+from rwkv_rag.bus.message import SCHEMA, WINDOW, pack
 from rwkv_rag.bus.security import PeerSecurity, require_keys
-from rwkv_rag.bus.session import Session
 from rwkv_rag.bus.transport import Handler
-from rwkv_rag.errors import BadMessage
+from rwkv_rag.errors import BadMessage, DeadlineExceeded, Internal, RagError
 
+T = TypeVar("T")
 Facts: TypeAlias = Mapping[str, str | int | float]
 LEAVING_S = 0.1  # between two heartbeats of a worker that is leaving
+IDLE_STREAM_S = 600.0  # a stream from which nothing is fetched for so long is ended
 EXIT_STUCK = 70  # exit status: a mistake in the program
+_NO_MORE = object()
 
 _log = logging.getLogger(__name__)
 
@@ -78,7 +81,7 @@ class Worker:
         self._context = context or zmq.Context()
         self._token = os.urandom(16)
         join = pack(message.Join(SCHEMA, self._token, name, slots))
-        self._sessions = [Session(handler, self._connect, join, name) for _ in range(slots)]
+        self._sessions = [_Session(handler, self._connect, join, name) for _ in range(slots)]
         self._connected, self._connected_at = False, time.monotonic()
         self._stop_at: float | None = None  # when `stop` waits no longer
         self._wake_receiver, self._wake_sender = sockets.socketpair()
@@ -89,7 +92,10 @@ class Worker:
         Raises BadMessage where the router speaks another version, NotAllowed where it refuses the
         keys of this worker.
         """
-        threads = [each.thread(f"{self._name} {n}") for n, each in enumerate(self._sessions)]
+        threads = [
+            threading.Thread(target=each.run, name=f"{self._name} {number}", daemon=True)
+            for number, each in enumerate(self._sessions)
+        ]
         self._control = self._connect()
         try:
             for thread in threads:
@@ -121,27 +127,26 @@ class Worker:
         except zmq.ZMQError as error:
             raise Closed from error
 
-    # the control connection
-
     def _watch(self, threads: list[threading.Thread]) -> None:
+        """What the control connection is for, until all sessions have ended."""
         poller = zmq.Poller()
         poller.register(self._control.socket, zmq.POLLIN)
         poller.register(self._wake_receiver.fileno(), zmq.POLLIN)
-        next_beat, said_leaving = 0.0, False
+        next_beat, reported_leaving = 0.0, False
         self._control.wait_writable()
         while any(thread.is_alive() for thread in threads):
             now = time.monotonic()
             leaving = self._stop_at is not None
-            if now >= next_beat or leaving != said_leaving:
-                # Repeated quickly while leaving: a session that joins late must be sent away too.
+            if now >= next_beat or leaving != reported_leaving:
+                # Repeated quickly while leaving: a session that joins late must be dismissed too.
                 next_beat = now + (min(LEAVING_S, self._beat_s) if leaving else self._beat_s)
-                said_leaving = leaving
+                reported_leaving = leaving
                 self._send_heartbeat(leaving)
                 self._report_stuck(now)
             if self._stop_at is not None:
                 if now >= self._stop_at:
                     return
-                if not self._connected:  # nobody is there to say goodbye to idle sessions
+                if not self._connected:  # no router that would dismiss the idle sessions
                     self._end_idle()
             wait = 20 if leaving else max(1, int((next_beat - now) * 1000))
             for source, _ in poller.poll(wait):
@@ -156,10 +161,8 @@ class Worker:
         except Exception:
             _log.exception("%s: the facts for the status failed", self._name)
             facts = {}
-        beat = message.Heartbeat(
-            SCHEMA, self._token, self._name, len(self._sessions), leaving, facts
-        )
-        now = time.monotonic()
+        slots, now = len(self._sessions), time.monotonic()
+        beat = message.Heartbeat(SCHEMA, self._token, self._name, slots, leaving, facts)
         try:
             self._control.send(pack(beat), wait=False)
             self._connected, self._connected_at = True, now
@@ -181,21 +184,23 @@ class Worker:
         elif type(order) is message.Fault:
             raise codec.raised(order.code, order.message)
 
+    def _requests(self) -> list[_Request]:
+        """The requests that are being answered."""
+        return [request for each in self._sessions if (request := each.request) is not None]
+
     def _cancel(self, id: int | None = None) -> None:
         """Cancel the request with this id, or all of them."""
-        for session in self._sessions:
-            request = session.request
-            if request is not None and id in (None, request.id):
+        for request in self._requests():
+            if id in (None, request.id):
                 request.cancel()
 
     def _report_stuck(self, now: float) -> None:
-        for session in self._sessions:
-            request = session.request
-            if request is None or request.cancelled_at is None or request.reported:
+        for request in self._requests():
+            cancelled_at = request.cancelled_at
+            if cancelled_at is None or request.reported or now - cancelled_at <= self._stuck_s:
                 continue
-            if now - request.cancelled_at > self._stuck_s:
-                request.reported = True
-                self._on_stuck()
+            request.reported = True
+            self._on_stuck()
 
     def _end_idle(self) -> None:
         for session in self._sessions:
@@ -212,3 +217,144 @@ class Worker:
             self._context.term()
         self._wake_receiver.close()
         self._wake_sender.close()
+
+
+class _Request:
+    """A request for the handler: the `Incoming` of `bus.transport`."""
+
+    def __init__(self, envelope: message.Request, body: codec.Data) -> None:
+        self.id = envelope.id
+        self.target, self.method = envelope.target, envelope.method
+        self.bound: Mapping[str, str] = envelope.bound
+        self._body = body
+        self.cancelled_at: float | None = None  # monotonic clock
+        self.reported = False  # as one that does not end
+
+    def arguments(self, type: type[T]) -> T:
+        value: T = codec.decode(self._body, type)
+        return value
+
+    def cancelled(self) -> bool:
+        return self.cancelled_at is not None
+
+    def cancel(self) -> None:
+        if self.cancelled_at is None:
+            self.cancelled_at = time.monotonic()
+
+
+class _Session:
+    """`join` is sent first on a connection from `connect`, and repeated while there is no request.
+
+    `request` is the one being answered; setting `ending` ends an idle session.
+    """
+
+    def __init__(
+        self, handler: Handler, connect: Callable[[], Connection], join: bytes, worker: str
+    ) -> None:
+        self.request: _Request | None = None
+        self.ending = False
+        self._handler, self._connect, self._join, self._worker = handler, connect, join, worker
+        self._credit = 0
+
+    def run(self) -> None:
+        """Answer requests until the router says goodbye or the context is closed."""
+        done = False
+        while not (done or self.ending):
+            try:
+                self._connection = self._connect()
+            except Closed:
+                return
+            try:
+                done = self._serve()
+            except Closed:
+                return
+            except Disconnected:  # the client that waits for the reply cannot be reached any more
+                continue
+            finally:
+                self._connection.close()
+
+    def _serve(self) -> bool:
+        """Answer requests; True after a goodbye, False if a new connection should be tried."""
+        self._connection.wait_writable()
+        self._send_join()
+        while not self.ending:
+            try:
+                received = self._connection.receive()
+            except BadMessage as error:
+                _log.warning("%s: %s", self._worker, error)
+                continue
+            if received is None:
+                self._send_join()
+            elif type(received[0]) is message.Request:
+                self._answer(*received)
+            elif type(received[0]) is message.Goodbye:
+                return True
+        return True
+
+    def _send_join(self) -> None:
+        with suppress(Disconnected):  # libzmq goes on connecting; it is repeated soon
+            self._connection.send(self._join, wait=False)
+
+    def _answer(self, envelope: message.Request, body: codec.Data) -> None:
+        self.request = request = _Request(envelope, body)
+        try:
+            if envelope.stream:
+                self._stream(request)
+            else:
+                data = codec.encode(self._handler(request))
+                self._connection.send(pack(message.Reply(request.id, True)), data)
+        except (Disconnected, Closed):
+            raise
+        except BaseException as error:  # even SystemExit from a handler ends only this answer
+            fault = codec.fault(self._error_of(error, request))
+            self._connection.send(pack(message.Fault(request.id, *fault)))
+        finally:
+            self.request = None
+
+    def _stream(self, request: _Request) -> None:
+        """Confirm the call, then send each value when there is credit for it."""
+        values = iter(self._handler(request))
+        try:
+            self._credit = 0
+            self._connection.send(pack(message.Opened(request.id)))
+            reply = pack(message.Reply(request.id, False))
+            while self._wait_for_credit(request):
+                value = next(values, _NO_MORE)
+                if value is _NO_MORE:
+                    break
+                self._credit -= 1
+                self._connection.send(reply, codec.encode(value))
+            self._connection.send(pack(message.End(request.id)))
+        finally:
+            if close := getattr(values, "close", None):
+                close()
+
+    def _wait_for_credit(self, request: _Request) -> bool:
+        """False when the request was cancelled."""
+        until = time.monotonic() + IDLE_STREAM_S
+        while not request.cancelled():
+            if self._credit > 0:
+                return True
+            received = self._connection.receive()
+            if received is None and time.monotonic() > until:
+                raise DeadlineExceeded(
+                    "nothing was fetched from {method} for {seconds:g} s",
+                    method=request.method,
+                    seconds=IDLE_STREAM_S,
+                )
+            order = received[0] if received else None
+            if isinstance(order, message.Credit) and order.id == request.id:
+                self._credit = min(self._credit + order.count, WINDOW)
+            elif isinstance(order, message.Cancel) and order.id == request.id:
+                request.cancel()
+        return False
+
+    def _error_of(self, error: BaseException, request: _Request) -> RagError:
+        """The error to send; a mistake in the program goes to the log and is sent as Internal."""
+        if isinstance(error, RagError):
+            return error
+        method = f"{request.target}.{request.method}"
+        _log.error("%s: %s failed", self._worker, method, exc_info=error)
+        return Internal(
+            "{method} failed in {worker}; its log says more", method=method, worker=self._worker
+        )
