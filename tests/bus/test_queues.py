@@ -22,9 +22,7 @@ def test_what_was_put_back_is_next() -> None:
     waiting = RequestQueue(3)
     for id in (1, 2):
         assert waiting.add(pending(id))
-    first = waiting.take()
-    assert first is not None
-    waiting.put_back(first)
+    waiting.put_back(waiting.take())
     assert ids(waiting) == [1, 2] and len(waiting) == 2
 
 

@@ -69,38 +69,30 @@ def raised(code: str, message: Message) -> RagError:
     return _by_code().get(code, ServiceError)(_checked(message))
 
 
-def _shortened(text: Message) -> Message:
-    """The message with values of a length that can be sent, in valid Unicode."""
-
-    def value(given: Value) -> Value:
-        if isinstance(given, Message):
-            return _shortened(given)
-        return _sendable(given) if isinstance(given, str) else given
-
-    values = {name: value(given) for name, given in text.values.items()}
-    return Message(_sendable(text.template), values)
+def _shortened(value: Value) -> Any:
+    """A message, or a value of one, of a length that can be sent, in valid Unicode."""
+    if isinstance(value, Message):
+        values = {name: _shortened(each) for name, each in value.values.items()}
+        return Message(_shortened(value.template), values)
+    if isinstance(value, str):
+        return value[:MAX_FAULT_CHARACTERS].encode("utf-8", "replace").decode("utf-8")
+    return value
 
 
-def _sendable(text: str) -> str:
-    return text[:MAX_FAULT_CHARACTERS].encode("utf-8", "replace").decode("utf-8")
-
-
-def _checked(text: Message) -> Message:
+def _checked(text: Value) -> Any:
     """A received message; where its template is more than names and short formats, as plain text.
 
     `str.format` would otherwise follow attributes, and fill any width, as the sender likes.
     """
-    values = {name: _checked_value(value) for name, value in text.values.items()}
+    if not isinstance(text, Message):
+        return text
+    values = {name: _checked(value) for name, value in text.values.items()}
     try:
         fields = [part[1:3] for part in Formatter().parse(text.template) if part[1] is not None]
     except ValueError:
         return Message(text.template)
     plain = all(name in values and _FORMAT.fullmatch(spec or "") for name, spec in fields)
     return Message(text.template, values) if plain else Message(text.template)
-
-
-def _checked_value(value: Value) -> Value:
-    return _checked(value) if isinstance(value, Message) else value
 
 
 @cache
@@ -115,11 +107,9 @@ def _by_code() -> dict[str, type[RagError]]:
 
 
 def _too_large(size: int) -> BadMessage:
-    limit = MAX_MESSAGE_BYTES >> 20
+    size, limit = size >> 20, MAX_MESSAGE_BYTES >> 20
     return BadMessage(
-        "a message of {size} MB is over the limit of {limit} MB; send less",
-        size=size >> 20,
-        limit=limit,
+        "a message of {size} MB is over the limit of {limit} MB; send less", size=size, limit=limit
     )
 
 

@@ -124,16 +124,14 @@ class Dispatcher:
         now = time.monotonic()
         pending = Pending(client, request, envelope, body, now, now + request.deadline_s)
         full = len(requests) >= MAX_REQUESTS or len(self._requests) >= MAX_CLIENTS
-        slot = None if full else self.workers.take()
-        if full or (slot is None and not self.queue.add(pending)):
+        if full or not self.queue.add(pending):
             busy = Busy(
                 "{service} has too many requests waiting; try again later", service=self._service
             )
             return self._refuse(client, request.id, busy)
         requests[request.id] = pending
         self._requests[client] = requests
-        if slot is not None:
-            self._assign(pending, slot)
+        self._assign_waiting()
 
     def _on_credit(self, client: bytes, credit: message.Credit, envelope: Frame, _: Any) -> None:
         pending = self._requests.get(client, {}).get(credit.id)
@@ -258,15 +256,11 @@ class Dispatcher:
         """Give waiting requests to free slots."""
         while len(self.queue) and (slot := self.workers.take()) is not None:
             pending = self.queue.take()
-            assert pending is not None
-            self._assign(pending, slot)
-
-    def _assign(self, pending: Pending, slot: Slot) -> None:
-        pending.slot, slot.request, slot.request_id = slot, pending, pending.message.id
-        body = pending.body
-        if not pending.may_repeat(slot.worker.token):
-            pending.body = None
-        self._to_worker(slot.identity, pending.envelope, body)
+            pending.slot, slot.request, slot.request_id = slot, pending, pending.message.id
+            body = pending.body
+            if not pending.may_repeat(slot.worker.token):
+                pending.body = None
+            self._to_worker(slot.identity, pending.envelope, body)
 
     def _to_worker(self, identity: bytes, envelope: Frame, body: Frame | None = None) -> None:
         try:
@@ -284,6 +278,10 @@ class Dispatcher:
             if worker.control == identity:
                 worker.control = None
                 self.workers.remove_if_disconnected(worker)
+
+    def _remove_worker(self, worker: WorkerEntry) -> None:
+        for slot in self.workers.remove(worker):
+            self._on_lost_slot(slot)
 
     def _on_lost_slot(self, slot: Slot) -> None:
         """Give its request to another worker if that is safe, else tell the client."""
@@ -318,8 +316,7 @@ class Dispatcher:
         self._revoked = keys
         for worker in self.workers:
             if worker.public_key in keys:
-                for slot in self.workers.remove(worker):
-                    self._on_lost_slot(slot)
+                self._remove_worker(worker)
         for requests in tuple(self._requests.values()):
             for pending in tuple(requests.values()):
                 if _public_key(pending.envelope) in keys:
@@ -340,8 +337,7 @@ class Dispatcher:
         for worker in self.workers:
             if now - worker.heard_at > self._dead_s:
                 _log.warning("%s: worker %s is silent; given up", self._service, worker.name)
-                for slot in self.workers.remove(worker):
-                    self._on_lost_slot(slot)
+                self._remove_worker(worker)
 
     def probe(self) -> None:
         """Send something to every peer that matters, to learn which connections are gone."""

@@ -1,9 +1,8 @@
-"""Calls within one process: the handler is called as it is. Nothing is encoded, nothing checked.
+"""Calls within one process: the handler is called directly. Nothing is encoded or checked.
 
-The same as over sockets: errors of the call come from `request`, later ones from the iterator;
-values are made as they are fetched, none ahead. Other than there: a deadline is not kept, since a
-method cannot be stopped from outside, and a mistake in the program stays what it is, with its
-traceback.
+As over sockets, errors of the call come from `request` and later ones from the iterator; values are
+made as they are fetched, none ahead. Unlike there, deadlines are not kept, since a method cannot be
+stopped from outside, and unexpected exceptions keep their type and traceback.
 """
 
 from __future__ import annotations
@@ -23,13 +22,12 @@ class Local:
     """The Transport to a handler in this process."""
 
     def __init__(self, handler: Handler) -> None:
-        self._handler = handler
-        self._closed = False
+        self._handler, self._closed = handler, False
         self._open: WeakSet[_Replies] = WeakSet()
 
     def request(self, call: Call) -> Iterator[Any]:
         if self._closed:
-            raise _gone()
+            raise _closed_error()
         incoming = _LocalCall(call)
         value = self._handler(incoming)
         if not call.stream:
@@ -45,13 +43,12 @@ class Local:
 
 
 class _LocalCall:
-    """A call as the handler sees it: the caller's own objects."""
+    """A call as the handler sees it, with the caller's own objects."""
 
     def __init__(self, call: Call) -> None:
-        self.target = call.target
-        self.method = call.method
+        self.target, self.method = call.target, call.method
         self.bound: Mapping[str, str] = call.bound
-        self.gone = False
+        self.ended = False
         self._arguments = call.arguments
 
     def arguments(self, type: type[T]) -> T:
@@ -64,49 +61,48 @@ class _LocalCall:
             ) from error
 
     def cancelled(self) -> bool:
-        return self.gone
+        return self.ended
 
 
 class _Replies:
     """The handler's values for one caller. May be closed from any thread."""
 
     def __init__(self, values: Iterator[Any], incoming: _LocalCall) -> None:
-        self._values = values
-        self._incoming = incoming
-        self._turn = Lock()  # held while the handler makes a value
+        self._values, self._incoming = values, incoming
+        self._lock = Lock()  # held while the handler makes a value
         self._failed = False
 
     def __iter__(self) -> _Replies:
         return self
 
     def __next__(self) -> Any:
-        with self._turn:
+        with self._lock:
             self._check()
             try:
                 value = next(self._values)
             except BaseException:
-                self._incoming.gone = True
+                self._incoming.ended = True
                 raise
-        if self._incoming.gone:  # closed by another thread, which left the rest to this one
+        if self._incoming.ended:  # closed by another thread, which could not close it itself
             self.close()
             self._check()
         return value
 
     def _check(self) -> None:
         if self._failed:
-            raise _gone()
-        if self._incoming.gone:
+            raise _closed_error()
+        if self._incoming.ended:
             raise StopIteration
 
     def close(self) -> None:
         """End the call; the handler's iterator is closed, by the thread that is in it if any."""
-        self._incoming.gone = True
-        if self._turn.acquire(blocking=False):
+        self._incoming.ended = True
+        if self._lock.acquire(blocking=False):
             try:
                 if close := getattr(self._values, "close", None):
                     close()
             finally:
-                self._turn.release()
+                self._lock.release()
 
     def fail(self) -> None:
         """End the call because the transport is closed."""
@@ -116,5 +112,5 @@ class _Replies:
     __del__ = close
 
 
-def _gone() -> Unreachable:
+def _closed_error() -> Unreachable:
     return Unreachable("the connection was closed; open it again")

@@ -80,14 +80,11 @@ class RequestQueue:
         self._bytes += request.size
         self._queues[request.message.priority].appendleft(request)
 
-    def take(self) -> Pending | None:
-        """Remove and return the next one, by priority and then by age."""
-        for queue in self._queues:
-            if queue:
-                request = queue.popleft()
-                self._bytes -= request.size
-                return request
-        return None
+    def take(self) -> Pending:
+        """Remove and return the next one, by priority and then by age. Raises StopIteration."""
+        request = next(iter(self))
+        self.remove(request)
+        return request
 
     def remove(self, request: Pending) -> None:
         self._queues[request.message.priority].remove(request)

@@ -19,7 +19,7 @@ from rwkv_rag.bus.address import Address
 from rwkv_rag.bus.connection import Context, Socket, configure
 from rwkv_rag.bus.dispatch import Dispatcher, PeerBusy, PeerGone
 from rwkv_rag.bus.queues import Frame
-from rwkv_rag.bus.security import KeyCheck, RouterSecurity, check_keys, require_keys
+from rwkv_rag.bus.security import Authenticator, RouterSecurity, require_keys
 from rwkv_rag.errors import BadMessage, Busy, InputError, Message, RagError
 from rwkv_rag.types import QueueStatus
 
@@ -107,7 +107,7 @@ class Router:
         self._bad_messages, self._bad_logged_at = 0, 0.0
         self._probes = 0
         self._next_beat = self._next_probe = time.monotonic()
-        self._key_check: KeyCheck | None = None
+        self._authenticator: Authenticator | None = None
         with ExitStack() as opened:
             opened.callback(self._wake_receiver.close)
             opened.callback(self._wake_sender.close)
@@ -115,7 +115,8 @@ class Router:
                 context = zmq.Context()
                 opened.callback(context.term)
             if security is not None:
-                self._key_check = opened.enter_context(check_keys(context, security))
+                self._authenticator = Authenticator(context, security)
+                opened.callback(self._authenticator.close)
             self._clients = RouterSocket(context, front, security, dead_s)
             opened.callback(self._clients.close)
             self._workers = RouterSocket(context, back, security, dead_s)
@@ -196,8 +197,8 @@ class Router:
         if now >= self._next_beat:
             self._next_beat = now + self._beat_s
             self._dispatcher.remove_silent_workers(now)
-            if self._key_check is not None:
-                self._dispatcher.revoke(self._key_check.revoked())
+            if self._authenticator is not None:
+                self._dispatcher.revoke(self._authenticator.revoked())
         if self._probes or now >= self._next_probe:
             self._probes = max(0, self._probes - 1)
             self._next_probe = now + self._dead_s

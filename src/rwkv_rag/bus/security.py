@@ -6,8 +6,6 @@ removing a key ends what its owner has open. Addresses beyond this machine are r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -60,17 +58,17 @@ class RouterSecurity:
     @classmethod
     def load(cls, home: Path) -> RouterSecurity:
         """The server's keys under the data directory `home`. Raises InputError where none are."""
-        ring = keys.KeyStore(home)
-        key = ring.server()
-        return cls(key.public, key.secret, ring.allowed)
+        store = keys.KeyStore(home)
+        key = store.server()
+        return cls(key.public, key.secret, store.allowed)
 
     def apply(self, socket: zmq.Socket[bytes]) -> None:
-        """Set the keys of a socket that will bind; it accepts nobody unless `check_keys` runs."""
+        """Set the keys of a socket that will bind; needs an `Authenticator` to accept anybody."""
         socket.curve_server = True
         socket.curve_publickey = self.public
         socket.curve_secretkey = self.secret
         socket.zap_domain = DOMAIN.encode()
-        socket.zap_enforce_domain = True  # without `check_keys`: refuse all instead of none
+        socket.zap_enforce_domain = True  # without an Authenticator: refuse all
 
     def peer(self) -> PeerSecurity:
         """Keys for processes of this server itself, which can read its secret anyway."""
@@ -88,15 +86,19 @@ class RouterSecurity:
 Security: TypeAlias = PeerSecurity | RouterSecurity
 
 
-class KeyCheck:
-    """Accepts connections whose key is allowed, and knows whose key was taken away later."""
+class Authenticator:
+    """Accepts connections to the sockets of `context` whose key is allowed, until `close`."""
 
-    def __init__(self, security: RouterSecurity) -> None:
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], security: RouterSecurity) -> None:
         self._security = security
         self._accepted: set[bytes] = set()
+        self._thread = ThreadAuthenticator(context)
+        self._thread.configure_curve_callback(DOMAIN, self)
+        self._thread.start()
+        self.close = self._thread.stop
 
     def callback(self, domain: str, key: bytes) -> bool:
-        """What `zmq.auth` calls, in its thread, for every connection."""
+        """What `zmq.auth` calls, in its thread, for every new connection."""
         if not self._security.allows(key):
             return False
         self._accepted.add(key)
@@ -104,23 +106,8 @@ class KeyCheck:
 
     def revoked(self) -> frozenset[str]:
         """The keys that were accepted and are not allowed any more."""
-        gone = self._accepted.copy() - self._security.allowed_keys()
-        return frozenset(key.decode() for key in gone)
-
-
-@contextmanager
-def check_keys(
-    context: zmq.Context[zmq.Socket[bytes]], security: RouterSecurity
-) -> Iterator[KeyCheck]:
-    """Checks the keys of all who connect to the sockets of `context`, within the block."""
-    check = KeyCheck(security)
-    authenticator = ThreadAuthenticator(context)
-    authenticator.configure_curve_callback(DOMAIN, check)
-    authenticator.start()
-    try:
-        yield check
-    finally:
-        authenticator.stop()
+        revoked = self._accepted.copy() - self._security.allowed_keys()
+        return frozenset(key.decode() for key in revoked)
 
 
 def require_keys(address: Address, security: Security | None) -> None:
@@ -135,13 +122,13 @@ def require_keys(address: Address, security: Security | None) -> None:
 
 def refused_by(url: str, has_keys: bool) -> NotAllowed:
     """The error of a peer whose connection was refused."""
-    if has_keys:
-        return NotAllowed(
-            "{url} does not accept the keys of this side; make new ones there with "
-            "`rwkv-rag keys add`",
-            url=url,
-        )
-    return NotAllowed("{url} asks for keys; make them there with `rwkv-rag keys add`", url=url)
+    if not has_keys:
+        return NotAllowed("{url} asks for keys; make them there with `rwkv-rag keys add`", url=url)
+    return NotAllowed(
+        "{url} does not accept the keys of this side; make new ones there with "
+        "`rwkv-rag keys add`",
+        url=url,
+    )
 
 
 def key_revoked() -> NotAllowed:

@@ -1,4 +1,4 @@
-"""What a caller and an object say to each other, whatever carries it. Knows no socket.
+"""Calls and their replies, whatever carries them. Knows no socket.
 
 transport.request(Call("knowledge", "search", {"name": "kb", "query": "…"})) ─▶ replies
 handler(incoming) ─▶ the value, or an iterator of values
@@ -17,7 +17,7 @@ DEADLINE_S = 60.0
 
 
 class Priority(IntEnum):
-    """Who is served first where requests wait; a full queue of one does not shut out another."""
+    """Which waiting requests are served first; each priority has a queue of its own."""
 
     CHAT = 0
     NORMAL = 1
@@ -61,29 +61,21 @@ class Transport(Protocol):
         """
 
     def close(self) -> None:
-        """Let go of everything; calls under way fail."""
+        """Free all connections; running calls fail."""
 
 
 class Incoming(Protocol):
-    """A call as it arrives at a handler."""
+    """A call as it arrives at a handler: which method of which object, and its arguments."""
 
-    @property
-    def target(self) -> str:
-        """Which object is meant."""
-
-    @property
-    def method(self) -> str:
-        """Which of its methods."""
-
-    @property
-    def bound(self) -> Mapping[str, str]:
-        """Which of several such objects."""
+    target: str
+    method: str
+    bound: Mapping[str, str]
 
     def arguments(self, type: type[T]) -> T:
         """The arguments as a `type` (a msgspec Struct). Raises BadMessage where they do not fit."""
 
     def cancelled(self) -> bool:
-        """Whether the caller has gone; nobody reads what is said from now on."""
+        """Whether the caller has gone, so that nobody reads further values."""
 
 
 Handler = Callable[[Incoming], Any]
