@@ -22,14 +22,7 @@ from rwkv_rag.bus.connection import Closed, Connection, Context, Disconnected
 from rwkv_rag.bus.message import SCHEMA, WINDOW, pack
 from rwkv_rag.bus.security import PeerSecurity, require_keys
 from rwkv_rag.bus.transport import Call
-from rwkv_rag.errors import (
-    BadMessage,
-    DeadlineExceeded,
-    Message,
-    RagError,
-    Unreachable,
-    WorkerLost,
-)
+from rwkv_rag.errors import BadMessage, DeadlineExceeded, Message, RagError, Unreachable, WorkerLost
 from rwkv_rag.types import QueueStatus
 
 MAX_FREE = 16  # connections kept for later calls

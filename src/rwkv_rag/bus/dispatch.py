@@ -170,6 +170,10 @@ class Dispatcher:
         if slot.worker.control is not None:  # its session may be computing and not reading
             self._to_worker(slot.worker.control, cancel)
 
+    def _fail(self, pending: Pending, error: RagError) -> None:
+        self._forget(pending)
+        self._refuse(pending.client, pending.message.id, error)
+
     def _refuse(self, client: bytes, id: int, error: RagError) -> None:
         self._failed += 1
         self._to_client(client, _fault(id, error))
@@ -236,17 +240,14 @@ class Dispatcher:
         if pending is None:
             return
         if last:
-            self._finish(pending, slot.worker, failed=kind is message.Fault)
+            self._forget(pending)
+            slot.worker.served += 1
+            self._failed += kind is message.Fault
+            self._served += kind is not message.Fault
+            self._latencies.append(time.monotonic() - pending.arrived)
         else:
             pending.replied, pending.body = True, None
         self._to_client(pending.client, envelope, body)
-
-    def _finish(self, pending: Pending, worker: WorkerEntry, *, failed: bool) -> None:
-        self._forget(pending)
-        worker.served += 1
-        self._failed += failed
-        self._served += not failed
-        self._latencies.append(time.monotonic() - pending.arrived)
 
     def _dismiss(self, slot: Slot) -> None:
         self.workers.remove_slot(slot)
@@ -296,13 +297,12 @@ class Dispatcher:
             self.queue.put_back(pending)
             self._assign_waiting()
             return
-        self._forget(pending)
         lost = WorkerLost(
             "the worker {worker} of {service} was lost; ask again",
             worker=slot.worker.name,
             service=self._service,
         )
-        self._refuse(pending.client, pending.message.id, lost)
+        self._fail(pending, lost)
 
     # keys
 
@@ -320,17 +320,15 @@ class Dispatcher:
         for requests in tuple(self._requests.values()):
             for pending in tuple(requests.values()):
                 if _public_key(pending.envelope) in keys:
-                    self._forget(pending)
                     self._withdraw(pending)
-                    self._refuse(pending.client, pending.message.id, security.key_revoked())
+                    self._fail(pending, security.key_revoked())
 
     # regular work
 
     def expire(self, now: float) -> None:
         """Answer the requests that waited too long."""
         for pending in self.queue.take_overdue(now):
-            self._forget(pending)
-            self._refuse(pending.client, pending.message.id, self._overdue(pending))
+            self._fail(pending, self._overdue(pending))
 
     def remove_silent_workers(self, now: float) -> None:
         """Treat workers that were silent for too long as lost."""

@@ -125,8 +125,7 @@ def refused_by(url: str, has_keys: bool) -> NotAllowed:
     if not has_keys:
         return NotAllowed("{url} asks for keys; make them there with `rwkv-rag keys add`", url=url)
     return NotAllowed(
-        "{url} does not accept the keys of this side; make new ones there with "
-        "`rwkv-rag keys add`",
+        "{url} does not accept the keys of this side; make new ones there with `rwkv-rag keys add`",
         url=url,
     )
 

@@ -245,7 +245,7 @@ class _Request:
 class _Session:
     """`join` is sent first on a connection from `connect`, and repeated while there is no request.
 
-    `request` is the one being answered; setting `ending` ends an idle session.
+    `request` is the one being answered; setting `ending` ends the session when it is idle.
     """
 
     def __init__(
@@ -258,23 +258,18 @@ class _Session:
 
     def run(self) -> None:
         """Answer requests until the router says goodbye or the context is closed."""
-        done = False
-        while not (done or self.ending):
-            try:
+        with suppress(Closed):
+            while not self.ending:
                 self._connection = self._connect()
-            except Closed:
-                return
-            try:
-                done = self._serve()
-            except Closed:
-                return
-            except Disconnected:  # the client that waits for the reply cannot be reached any more
-                continue
-            finally:
-                self._connection.close()
+                try:
+                    self._serve()
+                except Disconnected:  # whose reply this was cannot be reached any more
+                    continue
+                finally:
+                    self._connection.close()
 
-    def _serve(self) -> bool:
-        """Answer requests; True after a goodbye, False if a new connection should be tried."""
+    def _serve(self) -> None:
+        """Answer requests over one connection. Raises Disconnected, Closed."""
         self._connection.wait_writable()
         self._send_join()
         while not self.ending:
@@ -288,8 +283,7 @@ class _Session:
             elif type(received[0]) is message.Request:
                 self._answer(*received)
             elif type(received[0]) is message.Goodbye:
-                return True
-        return True
+                self.ending = True
 
     def _send_join(self) -> None:
         with suppress(Disconnected):  # libzmq goes on connecting; it is repeated soon
