@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
 CHUNK = 512
+STRIDE = 64  # oneDNN keeps memory for every number of rows that it has seen, so there are few
 
 
 def linear_cross_entropy(hidden: Tensor, head: Tensor, targets: Tensor) -> Tensor:
@@ -37,14 +39,16 @@ class _LinearCrossEntropy(torch.autograd.Function):
         loss = torch.zeros((), device=hidden.device)
         d_hidden = torch.empty_like(hidden) if wanted[0] else None
         d_head = torch.zeros_like(head) if wanted[1] else None
-        room = hidden.new_empty(min(CHUNK, len(hidden)), len(head), dtype=head.dtype)
-        for first in range(0, len(hidden), CHUNK):
+        padded = F.pad(hidden, (0, 0, 0, -len(hidden) % STRIDE)).to(head.dtype)
+        buffer = padded.new_empty(min(CHUNK, len(padded)), len(head))
+        for first in range(0, len(padded), CHUNK):
             rows = slice(first, first + CHUNK)
-            x = hidden[rows].to(head.dtype)
-            logits = torch.mm(x, head.t(), out=room[: len(x)])
-            loss += _to_gradient(logits, targets[rows])
+            x, ids = padded[rows], targets[rows]
+            logits = torch.mm(x, head.t(), out=buffer[: len(x)])
+            loss += _to_gradient(logits[: len(ids)], ids)
+            logits[len(ids) :] = 0
             if d_hidden is not None:
-                d_hidden[rows] = logits @ head
+                d_hidden[rows] = (logits @ head)[: len(ids)]
             if d_head is not None:
                 d_head.addmm_(logits.t(), x)
         ctx.save_for_backward(d_hidden, d_head)
