@@ -99,7 +99,7 @@ LINE = "灯塔建于一八七五年，高三十一米，由工程师李明远设
 ODD = {
     "nothing": ("什么？", [""]),
     "white space": ("多少？", [" \n\t\u3000", "。"]),
-    "very long": ("灯塔高多少米？", [LINE * (8000 // len(LINE))] * 5),
+    "very long": ("灯塔高多少米？", [LINE * (8000 // len(LINE))] * 20),
     "mixed languages": (
         "灯塔的 height 是多少 metres？",
         ["The 灯塔 is 31 metres 高, built 于 1875."],

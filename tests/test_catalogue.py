@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 from string import Formatter
@@ -64,6 +65,13 @@ def test_every_text_is_translated_and_no_translation_is_left_over(
 def test_a_translation_has_the_placeholders_of_its_text(catalogue: ModuleType, path: Path) -> None:
     found = {each.id: wrong(each.id, each.string) for each in catalogue.read(path) if each.id}
     assert {text: problem for text, problem in found.items() if problem} == {}
+
+
+def test_no_english_sentence_was_left_in_chinese(catalogue: ModuleType) -> None:
+    command = r"`[^`]*`|(?:pip|rwkv-rag|chmod|chown) .*|https?:\S+|\{[^}]*\}"
+    for each in catalogue.read(FILES[0]):
+        words = re.findall(r"[a-z]{2,}(?: [a-z]{2,}){3,}", re.sub(command, "", each.string))
+        assert not each.id or words == [], (each.id, each.string)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.parts[-3])
