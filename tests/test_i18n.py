@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from rwkv_rag.errors import InputError, Message, joined, message, system_reason
 from rwkv_rag.i18n import _, in_language, language, set_language
+from rwkv_rag.types import Language
 
 
 def test_a_text_is_translated_with_its_values_in_place() -> None:
@@ -23,6 +26,15 @@ def test_an_error_is_translated_from_its_template_and_so_are_errors_within_it() 
         assert _(InputError("job {id} failed: {reason}", id="ab", reason=error)) == (
             "任务 ab 失败：a.md 无法读取：没有权限"
         )
+
+
+@pytest.mark.parametrize("chosen", ["en", "zh"])
+def test_an_error_is_one_line_whatever_it_quotes(chosen: Language) -> None:
+    reason = message("{path} is empty", path="bad\nname\r\n")
+    error = InputError("{path} cannot be read: {reason}", path="a\tb\n", reason=reason)
+    with in_language(chosen):
+        assert len(_(error).splitlines()) == 1 and "bad name" in _(error)
+    assert len(str(error).splitlines()) == 1
 
 
 def test_what_the_catalogue_does_not_know_stays_as_it_is() -> None:

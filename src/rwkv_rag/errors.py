@@ -97,7 +97,7 @@ class RagError(Exception):
         self.message: Message = (
             template if isinstance(template, Message) else message(template, **values)
         )
-        super().__init__(str(self.message))
+        super().__init__(" ".join(str(self.message).split()))
 
 
 class InputError(RagError):

@@ -46,12 +46,13 @@ def in_language(language: Language) -> Iterator[None]:
 def _(text: str | Message | RagError | None, /, **values: object) -> str:
     """`text` in the current language, with `values` in place; an error's or a message's own.
 
-    Nothing for None, so that an optional reason can be shown as it is.
+    An error is one line, whatever it quotes. Nothing for None, so that an optional reason can be
+    shown as it is.
     """
     if text is None:
         return ""
     if isinstance(text, RagError):
-        text = text.message
+        return " ".join(_translated(text.message).split())
     return _translated(message(text, **values) if isinstance(text, str) else text)
 
 
