@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket as sockets
 import tempfile
 import threading
 import time
@@ -40,6 +41,26 @@ def test_a_port_in_use_is_named(folder: Path) -> None:
 def test_an_address_that_cannot_be_is_an_error_of_the_user(folder: Path) -> None:
     with pytest.raises(InputError, match="cannot be used"):
         Router("s", f"ipc://{folder}/missing/front", ANY_PORT)
+
+
+def test_an_ipc_socket_in_use_is_refused_and_one_left_by_a_killed_router_is_not(
+    folder: Path,
+) -> None:
+    front, back = f"ipc://{folder}/f", f"ipc://{folder}/b"
+    with sockets.socket(sockets.AF_UNIX) as left:
+        left.bind(f"{folder}/f")
+    with routing(front=front, back=back) as router, working(router.back):
+        with pytest.raises(Busy, match="in use"):
+            Router("other", front, ANY_PORT)
+        with calling(router.front) as client:
+            assert next(client.request(said("hello"))) == {"text": "hello"}
+
+
+def test_a_file_that_is_no_socket_is_not_touched(folder: Path) -> None:
+    (folder / "f").write_text("mine")
+    with pytest.raises(Busy):
+        Router("s", f"ipc://{folder}/f", ANY_PORT)
+    assert (folder / "f").read_text() == "mine"
 
 
 def test_a_router_that_was_stopped_gives_its_addresses_back(folder: Path) -> None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from pathlib import Path
 
 import zmq
 
@@ -207,11 +208,14 @@ class Router:
 
 def _bind(socket: Socket, address: Address) -> Address:
     """Bind; the address with the port that the system chose."""
+    in_use = Busy("the address {url} is in use by another program", url=address.url)
+    if address.scheme == "ipc" and _is_taken(Path(address.host)):
+        raise in_use
     try:
         socket.bind(address.url)
     except zmq.ZMQError as error:
         if error.errno == zmq.EADDRINUSE:
-            raise Busy("the address {url} is in use by another program", url=address.url) from error
+            raise in_use from error
         raise InputError(
             "the address {url} cannot be used: {reason}",
             url=address.url,
@@ -221,3 +225,21 @@ def _bind(socket: Socket, address: Address) -> Address:
         return address
     endpoint = socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
     return replace(address, port=int(endpoint.rpartition(":")[2]))
+
+
+def _is_taken(path: Path) -> bool:
+    """Whether libzmq must not bind to `path`: it deletes what is there, even a socket in use.
+
+    A socket that a killed router left refuses connections and may go.
+    """
+    try:
+        if not path.is_socket():
+            return path.exists()
+        with sockets.socket(sockets.AF_UNIX) as probe:
+            probe.settimeout(1.0)
+            probe.connect(str(path))
+    except (ConnectionRefusedError, FileNotFoundError):
+        return False
+    except OSError:
+        return True
+    return True
