@@ -3,9 +3,10 @@
     memory = process + weights + 16 * trained + activations + logits
     time   = start + passes + multiplications / speed of a measured product
 
-On a CPU the estimate of memory was 2 to 14 % above the measured peak in the jobs of
-`benchmarks/tuning_methods.py` and 3 to 13 % in the steps of `benchmarks/tuning.py`, which print
-both. On a GPU the same constants are assumed. Knows no data.
+On a CPU the estimate of memory was 7 to 15 % above the measured peak in the jobs of
+`benchmarks/tuning_methods.py` and 3 to 14 % in the steps of `benchmarks/tuning.py`, which print
+both; compiling the loops, once on a machine, takes up to 120 MB more. On a GPU the same constants
+are assumed. Knows no data.
 """
 
 from __future__ import annotations
